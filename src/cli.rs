@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::BridgeArguments;
+
+/// A NAT-keepalive reverse proxy and sidecar: joins WebSocket and length-prefixed TCP, message by message.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do; `run` where nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The config file.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// websockify's words.
+    #[command(flatten)]
+    pub websockify: Websockify,
+}
+
+const EXAMPLES: &str = "Examples:
+  natpulse                                  serve what ./config.toml says
+  natpulse check                            list everything that is wrong with ./config.toml
+  natpulse 8080 localhost:5900              as websockify: browsers on 8080 reach the VNC server
+  natpulse bridge ws://0.0.0.0:8080/im tcp://127.0.0.1:9000 --framing u32be
+                                            one WebSocket message is one length-prefixed record
+  natpulse bridge tcp://127.0.0.1:9000 ws://example.com:8080/im --framing u32be
+                                            the other way: a legacy client crosses a NAT
+
+Settings of the config file can be overridden: NATPULSE__ADMIN__LISTEN=0.0.0.0:9464,
+NATPULSE__BRIDGE__0__MAX_MESSAGE=1MiB.
+Exit status: 0 after a clean end, 1 after a failure at run time, 2 for a wrong command line or config.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve what the config file says (the default)
+    Run(ConfigFile),
+    /// Validate the config file, list every error, print the effective config
+    Check(ConfigFile),
+    /// Serve one bridge without a config file
+    Bridge(BridgeCommand),
+}
+
+/// Which config file.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigFile {
+    /// The config file
+    #[arg(short, long, value_name = "FILE", default_value = "config.toml")]
+    pub config: PathBuf,
+}
+
+/// One bridge.
+#[derive(Args, Debug)]
+pub struct BridgeCommand {
+    /// Where clients connect: ws://ADDRESS:PORT/path, tcp://ADDRESS:PORT or unix:///path
+    pub listen: String,
+    /// Whom they reach: tcp://HOST:PORT, ws://HOST:PORT/path, unix:///path or echo:
+    pub backend: String,
+    /// How tcp and unix ends are cut into messages: raw, u8, u16be, u32be, u32le, varint, line, dns, mysql …
+    #[arg(long, value_name = "FRAMING")]
+    pub framing: Option<String>,
+    /// The same for the listening end alone
+    #[arg(long, value_name = "FRAMING")]
+    pub listen_framing: Option<String>,
+    /// The same for the backend alone
+    #[arg(long, value_name = "FRAMING")]
+    pub backend_framing: Option<String>,
+    /// What a record becomes on a WebSocket: binary, text, or mirror (the kind last received from it)
+    #[arg(long, value_name = "KIND")]
+    pub message: Option<String>,
+    /// Longest message [default: 16MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_message: Option<String>,
+    /// A subprotocol that WebSocket ends may agree on; may be repeated
+    #[arg(long = "subprotocol", value_name = "NAME")]
+    pub subprotocols: Vec<String>,
+    /// Where the admin port listens [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin: Option<String>,
+    /// What is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// The words of websockify: `[HOST:]PORT TARGET_HOST:TARGET_PORT`.
+#[derive(Args, Debug)]
+pub struct Websockify {
+    /// As websockify: where WebSocket clients connect
+    #[arg(value_name = "[HOST:]PORT")]
+    pub source: Option<String>,
+    /// As websockify: the TCP service they reach
+    #[arg(value_name = "TARGET:PORT", requires = "source")]
+    pub target: Option<String>,
+    /// As websockify: reach a Unix socket, in the place of TARGET:PORT
+    #[arg(long, value_name = "PATH", conflicts_with = "target", requires = "source")]
+    pub unix_target: Option<PathBuf>,
+    /// As websockify: log more
+    #[arg(short, long, requires = "source")]
+    pub verbose: bool,
+}
+
+impl BridgeCommand {
+    /// The bridge in the words of the config file.
+    pub fn arguments(self) -> BridgeArguments {
+        BridgeArguments {
+            listen: self.listen,
+            backend: self.backend,
+            framing: self.framing,
+            listen_framing: self.listen_framing,
+            backend_framing: self.backend_framing,
+            message: self.message,
+            max_message: self.max_message,
+            subprotocols: self.subprotocols,
+            admin: self.admin,
+            log_level: self.log_level,
+        }
+    }
+}
+
+impl Websockify {
+    /// The bridge in the words of the config file, if websockify's words were used.
+    ///
+    /// # Errors
+    /// A source without a target.
+    pub fn arguments(self) -> Result<Option<BridgeArguments>, String> {
+        let Some(source) = self.source else {
+            return Ok(None);
+        };
+        let backend = match (self.target, self.unix_target) {
+            (Some(target), _) => format!("tcp://{target}"),
+            (None, Some(path)) => format!("unix://{}", path.display()),
+            (None, None) => {
+                return Err(format!(
+                    "{source:?} is no command, and as websockify's [HOST:]PORT it needs a TARGET:PORT or --unix-target"
+                ));
+            }
+        };
+        // websockify listens on every address unless told otherwise, and does not look at the path.
+        let address = if source.contains(':') { source } else { format!("0.0.0.0:{source}") };
+        Ok(Some(BridgeArguments {
+            listen: format!("ws://{address}/*"),
+            backend,
+            subprotocols: vec!["binary".into()],
+            log_level: self.verbose.then(|| "debug".into()),
+            ..BridgeArguments::default()
+        }))
+    }
+}

@@ -1,0 +1,364 @@
+//! `[[bridge]]`: two ends and what crosses between them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::reader::Reader;
+use super::source::{Node, Value};
+use super::{ConfigError, Origin};
+use crate::link::{BackendUrl, ListenUrl};
+use crate::session::RecordKind;
+use crate::wire::{ByteOrder, Framing, Kind, LengthField, WORDS};
+
+/// One bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// Who comes in.
+    pub listen: Listen,
+    /// Whom they reach.
+    pub backend: Backend,
+    /// What a record becomes on a WebSocket.
+    pub message: RecordKind,
+    /// Longest message, in bytes.
+    pub max_message: u64,
+    /// Subprotocols that the WebSocket ends may agree on, best first.
+    pub subprotocols: Vec<String>,
+    /// How long dialling the backend may take, its WebSocket handshake included.
+    pub dial_timeout: Duration,
+    /// How long a half-closed session may go on without a byte moving.
+    pub linger: Duration,
+    /// Whether a plain GET is answered with the demo page.
+    pub demo: bool,
+}
+
+/// The end that clients connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub url: ListenUrl,
+    /// How a byte stream is cut into messages; of no meaning on a WebSocket.
+    pub framing: Framing,
+}
+
+/// The end that is dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Whom.
+    pub url: BackendUrl,
+    /// How a byte stream is cut into messages; of no meaning on a WebSocket.
+    pub framing: Framing,
+}
+
+pub(super) const DEFAULT_MAX_MESSAGE: u64 = 16 << 20;
+pub(super) const DEFAULT_DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_LINGER: Duration = Duration::from_secs(30);
+
+pub(super) fn read_all(node: Node, errors: &mut Vec<ConfigError>) -> Vec<Bridge> {
+    let nodes = match node.value {
+        Value::Array(nodes) if !nodes.is_empty() => nodes,
+        value => {
+            let node = Node { value, origin: node.origin };
+            let rule = "at least one [[bridge]] table".into();
+            let value = Some(node.to_string());
+            errors.push(ConfigError { origin: node.origin, key: "bridge".into(), value, rule });
+            return Vec::new();
+        }
+    };
+    let mut bridges = Vec::new();
+    let mut places = Places::default();
+    for (index, node) in nodes.into_iter().enumerate() {
+        let path = format!("bridge[{index}]");
+        let (name_at, listen_at) = (entry_origin(&node, "name"), entry_origin(&node, "listen"));
+        if let Some(bridge) = read(&path, node, errors) {
+            places.claim(&path, &bridge, name_at, listen_at, errors);
+            bridges.push(bridge);
+        }
+    }
+    bridges
+}
+
+fn read(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Bridge> {
+    let mut reader = Reader::new(path, node, errors);
+    let name = reader.required("name", NAME_RULE);
+    let listen = reader.required("listen", "a URL, or a table with one");
+    let backend = reader.required("backend", "a URL, or a table with one");
+    let message = reader.word("message", &MESSAGES).unwrap_or(RecordKind::Fixed(Kind::Binary));
+    let max_message = reader.size("max_message").unwrap_or(DEFAULT_MAX_MESSAGE);
+    let subprotocols = read_subprotocols(&mut reader);
+    let dial_timeout = reader.duration("dial_timeout").unwrap_or(DEFAULT_DIAL_TIMEOUT);
+    let linger = reader.duration("linger").unwrap_or(DEFAULT_LINGER);
+    let demo = reader.boolean("demo").unwrap_or(false);
+    let name = name.and_then(|node| match &node.value {
+        Value::String(name) if is_name(name) => Some(name.clone()),
+        _ => {
+            reader.wrong("name", &node, NAME_RULE);
+            None
+        }
+    });
+    reader.finish();
+    let listen = listen.and_then(|node| read_end(&format!("{path}.listen"), node, ListenUrl::parse, errors));
+    let backend =
+        backend.and_then(|node| read_end(&format!("{path}.backend"), node, BackendUrl::parse, errors));
+    let (listen, backend) = (listen?, backend?);
+    let is_stream = !matches!(listen.url, ListenUrl::Ws { .. });
+    let listen_framing = stream_framing(&format!("{path}.listen"), is_stream, &listen, errors);
+    let is_stream = matches!(backend.url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
+    let backend_framing = stream_framing(&format!("{path}.backend"), is_stream, &backend, errors);
+    let bridge = Bridge {
+        name: name?,
+        listen: Listen { url: listen.url, framing: listen_framing },
+        backend: Backend { url: backend.url, framing: backend_framing },
+        message,
+        max_message,
+        subprotocols,
+        dial_timeout,
+        linger,
+        demo,
+    };
+    check_pair(path, &bridge, backend.origin, errors);
+    Some(bridge)
+}
+
+/// An end as it was written.
+struct End<U> {
+    url: U,
+    framing: Option<Framing>,
+    origin: Origin,
+}
+
+fn read_end<U>(
+    path: &str,
+    node: Node,
+    parse: fn(&str) -> Result<U, String>,
+    errors: &mut Vec<ConfigError>,
+) -> Option<End<U>> {
+    let origin = node.origin.clone();
+    let is_text = matches!(node.value, Value::String(_));
+    let node = if is_text { Node::table(vec![("url", node)]) } else { node };
+    let mut reader = Reader::new(path, node, errors);
+    let url = reader.required("url", "a URL");
+    let framing = reader.take("framing");
+    let url = url.and_then(|node| {
+        let parsed = match &node.value {
+            Value::String(text) => parse(text),
+            _ => Err("a URL".into()),
+        };
+        parsed.map_err(|rule| reader.wrong("url", &node, &rule)).ok()
+    });
+    reader.finish();
+    let framing = match framing {
+        Some(node) => Some(read_framing(&format!("{path}.framing"), node, errors)?),
+        None => None,
+    };
+    Some(End { url: url?, framing, origin })
+}
+
+/// Only a byte stream has a framing; without a word about it, it is raw.
+fn stream_framing<U>(path: &str, is_stream: bool, end: &End<U>, errors: &mut Vec<ConfigError>) -> Framing {
+    match &end.framing {
+        Some(framing) if !is_stream => {
+            errors.push(ConfigError {
+                origin: end.origin.clone(),
+                key: format!("{path}.framing"),
+                value: Some(framing.to_string()),
+                rule: "left out: WebSockets and echo: have messages of their own".into(),
+            });
+            Framing::RAW
+        }
+        Some(framing) => framing.clone(),
+        None => Framing::RAW,
+    }
+}
+
+fn read_framing(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Framing> {
+    let origin = node.origin.clone();
+    let mut fail = |key: &str, value: String, rule: String| {
+        let key = if key.is_empty() { path.to_owned() } else { format!("{path}.{key}") };
+        errors.push(ConfigError { origin: origin.clone(), key, value: Some(value), rule });
+        None
+    };
+    match &node.value {
+        Value::String(word) => match Framing::from_word(word) {
+            Some(framing) => Some(framing),
+            None => fail("", node.to_string(), format!("a table, or one of {}", WORDS.join(", "))),
+        },
+        Value::Table(entries) => {
+            let is_marked = entries.iter().any(|(key, _)| key == "start" || key == "end");
+            let before = errors.len();
+            let mut reader = Reader::new(path, node, errors);
+            let framing = if is_marked { read_markers(&mut reader) } else { read_length_field(&mut reader) };
+            reader.finish();
+            match framing {
+                Ok(framing) if errors.len() == before => Some(framing),
+                Ok(_) => None,
+                Err(error) => {
+                    let key = format!("{path}.{}", error.key);
+                    errors.push(ConfigError { origin, key, value: Some("{...}".into()), rule: error.rule });
+                    None
+                }
+            }
+        }
+        _ => fail("", node.to_string(), "a word or a table".into()),
+    }
+}
+
+fn read_length_field(reader: &mut Reader<'_>) -> Result<Framing, crate::wire::FramingError> {
+    let orders = [("big", ByteOrder::Big), ("little", ByteOrder::Little)];
+    let byte_order = reader.word("byte_order", &orders).unwrap_or(ByteOrder::Big);
+    let offset = reader.integer("length_field_offset", 0..=255).unwrap_or(0) as u8;
+    // Zero is refused below, in the words of the rule.
+    let length = reader.integer("length_field_length", 1..=8).unwrap_or(4) as u8;
+    let range = i64::from(i32::MIN)..=i64::from(i32::MAX);
+    let adjustment = reader.integer("length_adjustment", range).unwrap_or(0) as i32;
+    let strip = reader.integer("initial_bytes_to_strip", 0..=255).unwrap_or(0) as u8;
+    let max_frame_length = reader.size("max_frame_length").unwrap_or(u64::MAX);
+    if strip != 0 && strip != length {
+        return Err(crate::wire::FramingError {
+            key: "initial_bytes_to_strip",
+            rule: "0 (the header stays in the message) or length_field_length (the length is taken off, and put \
+                   on again in the other direction)"
+                .into(),
+        });
+    }
+    let keep_header = strip == 0;
+    Framing::length_field(LengthField {
+        offset,
+        length,
+        byte_order,
+        adjustment,
+        keep_header,
+        max_frame_length,
+    })
+}
+
+fn read_markers(reader: &mut Reader<'_>) -> Result<Framing, crate::wire::FramingError> {
+    let rule = "text, or bytes as \"hex:7e\"";
+    let mut marker = |key| {
+        let bytes = reader.parsed(key, rule, |value| match value {
+            Value::String(text) => bytes(text),
+            _ => None,
+        });
+        bytes.unwrap_or_default()
+    };
+    let (start, end) = (marker("start"), marker("end"));
+    Framing::markers(&start, &end)
+}
+
+/// The bytes of a string, which may be written in hexadecimal.
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let Some(digits) = text.strip_prefix("hex:") else {
+        return Some(text.as_bytes().to_vec());
+    };
+    let digits: Option<Vec<u8>> = digits.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+fn read_subprotocols(reader: &mut Reader<'_>) -> Vec<String> {
+    let rule = "a list of distinct subprotocol names, which are made of letters, digits and !#$%&'*+-.^_`|~";
+    let read = reader.parsed("subprotocols", rule, |value| {
+        let Value::Array(nodes) = value else {
+            return None;
+        };
+        let mut names = Vec::new();
+        for node in nodes {
+            match &node.value {
+                Value::String(name) if is_token(name) && !names.contains(name) => names.push(name.clone()),
+                _ => return None,
+            }
+        }
+        Some(names)
+    });
+    read.unwrap_or_default()
+}
+
+/// A token of RFC 9110 section 5.6.2, which subprotocol names are.
+fn is_token(name: &str) -> bool {
+    let is_token_char = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+    !name.is_empty() && name.bytes().all(is_token_char)
+}
+
+const NAME_RULE: &str = "a name of 1 to 64 letters, digits, - and _, given to one bridge";
+
+fn is_name(name: &str) -> bool {
+    let is_name_char = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=64).contains(&name.len()) && name.chars().all(is_name_char)
+}
+
+const MESSAGES: [(&str, RecordKind); 3] = [
+    ("binary", RecordKind::Fixed(Kind::Binary)),
+    ("text", RecordKind::Fixed(Kind::Text)),
+    ("mirror", RecordKind::Mirror),
+];
+
+/// A raw stream has no messages: where it meets records, its pieces must be able to become some.
+fn check_pair(path: &str, bridge: &Bridge, origin: Origin, errors: &mut Vec<ConfigError>) {
+    let is_stream = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
+        && matches!(bridge.backend.url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
+    let (listen, backend) = (&bridge.listen.framing, &bridge.backend.framing);
+    let is_senseless = |one: &Framing, other: &Framing| one.is_raw() && !other.takes_any_bytes();
+    if is_stream && (is_senseless(listen, backend) || is_senseless(backend, listen)) {
+        errors.push(ConfigError {
+            origin,
+            key: format!("{path}.backend.framing"),
+            value: Some(backend.to_string()),
+            rule: format!(
+                "able to carry what the listening end's {listen} gives: pieces of a raw stream are no records \
+                 with headers or markers of their own"
+            ),
+        });
+    }
+}
+
+fn entry_origin(node: &Node, key: &str) -> Origin {
+    let Value::Table(entries) = &node.value else {
+        return node.origin.clone();
+    };
+    let entry = entries.iter().find(|(name, _)| name == key);
+    entry.map_or_else(|| node.origin.clone(), |(_, node)| node.origin.clone())
+}
+
+/// What only one bridge may have.
+#[derive(Default)]
+struct Places {
+    names: HashMap<String, String>,
+    /// By address or socket path: who is there, with the path of its URL where it is a WebSocket.
+    listeners: HashMap<String, Vec<(String, Option<String>)>>,
+}
+
+impl Places {
+    fn claim(
+        &mut self,
+        path: &str,
+        bridge: &Bridge,
+        name_at: Origin,
+        listen_at: Origin,
+        errors: &mut Vec<ConfigError>,
+    ) {
+        if let Some(other) = self.names.insert(bridge.name.clone(), path.to_owned()) {
+            let value = Some(format!("{:?}", bridge.name));
+            let rule = format!("{NAME_RULE}; {other} has it already");
+            errors.push(ConfigError { origin: name_at, key: format!("{path}.name"), value, rule });
+        }
+        let (place, ws_path) = match &bridge.listen.url {
+            // Port 0 is a different port each time, except that WebSockets share it.
+            ListenUrl::Tcp(address) if address.port() == 0 => return,
+            ListenUrl::Ws { address, path } => (address.to_string(), Some(path.clone())),
+            ListenUrl::Tcp(address) => (address.to_string(), None),
+            ListenUrl::Unix(path) => (path.display().to_string(), None),
+        };
+        let others = self.listeners.entry(place).or_default();
+        let clash =
+            others.iter().find(|(_, other)| other.is_none() || ws_path.is_none() || *other == ws_path);
+        if let Some((other, _)) = clash {
+            let value = Some(format!("\"{}\"", bridge.listen.url));
+            let rule = format!(
+                "an address of its own, or a path of its own where both are ws; {other} is there already"
+            );
+            errors.push(ConfigError { origin: listen_at, key: format!("{path}.listen"), value, rule });
+        }
+        others.push((path.to_owned(), ws_path));
+    }
+}

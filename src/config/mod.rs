@@ -1,0 +1,271 @@
+//! The configuration: text to [`Config`], or every reason why not.
+//!
+//! A file, the environment and the command line become one tree of values that know where they were
+//! written ([`source`]); tables are read key by key ([`reader`]), so that one run reports every error.
+//! Past this module nobody sees text, and nobody checks again.
+
+mod bridge;
+mod reader;
+mod source;
+mod units;
+mod write;
+
+pub use bridge::{Backend, Bridge, Listen};
+pub use source::Origin;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use reader::Reader;
+use source::{Node, Value};
+
+/// Everything there is to know before starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The process.
+    pub server: Server,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Where the admin port listens.
+    pub admin: SocketAddr,
+    /// The bridges, of which there is at least one.
+    pub bridges: Vec<Bridge>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// How long a drain may take; closes are spread over it.
+    pub drain_window: Duration,
+    /// Sessions open at once, in all; `None` for as many as the descriptor limit allows.
+    pub max_sessions: Option<usize>,
+    /// How long a client may take to send its upgrade request.
+    pub handshake_timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is logged.
+    pub level: tracing::Level,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// One object per line.
+    Json,
+}
+
+/// One thing that is wrong: where, which key, what it says, and the rule it breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where it was written.
+    pub origin: Origin,
+    /// The key with the path to it, as `bridge[0].listen.url`; empty for syntax errors.
+    pub key: String,
+    /// What was written, as TOML; `None` where something is missing.
+    pub value: Option<String>,
+    /// What is allowed.
+    pub rule: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.origin)?;
+        match (&self.key, &self.value) {
+            (key, None) if key.is_empty() => f.write_str(&self.rule),
+            (key, None) => write!(f, "{key} is missing: it must be {}", self.rule),
+            (key, Some(value)) => write!(f, "{key} = {value}: must be {}", self.rule),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// What a bridge on the command line is made of: the words of the config file.
+#[derive(Clone, Debug, Default)]
+pub struct BridgeArguments {
+    /// The listen URL.
+    pub listen: String,
+    /// The backend URL.
+    pub backend: String,
+    /// The framing of every end that is a byte stream.
+    pub framing: Option<String>,
+    /// The framing of the listening end, before `framing`.
+    pub listen_framing: Option<String>,
+    /// The framing of the backend, before `framing`.
+    pub backend_framing: Option<String>,
+    /// What a record becomes.
+    pub message: Option<String>,
+    /// The message limit.
+    pub max_message: Option<String>,
+    /// Subprotocols to choose from.
+    pub subprotocols: Vec<String>,
+    /// Where the admin port listens.
+    pub admin: Option<String>,
+    /// The log level.
+    pub log_level: Option<String>,
+}
+
+impl Config {
+    /// Reads TOML text called `name`, and the environment variables over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the text.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let mut root = Node::from_toml(name, text, &mut errors);
+        root.overlay(environment, &mut errors);
+        Config::from_tree(root, errors)
+    }
+
+    /// Makes a config of a command line's one bridge.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_arguments(arguments: &BridgeArguments) -> Result<Config, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let mut bridge = Vec::new();
+        for (key, argument, url, framing) in [
+            ("listen", "LISTEN", &arguments.listen, &arguments.listen_framing),
+            ("backend", "BACKEND", &arguments.backend, &arguments.backend_framing),
+        ] {
+            let mut end = vec![("url", Node::argument(argument, url))];
+            let is_stream = url.starts_with("tcp:") || url.starts_with("unix:");
+            let common = arguments.framing.as_ref().filter(|_| is_stream);
+            if let Some(framing) = framing.as_ref().or(common) {
+                end.push(("framing", Node::argument("--framing", framing)));
+            }
+            bridge.push((key, Node::table(end)));
+        }
+        bridge.push(("name", Node::argument("LISTEN", "bridge")));
+        for (key, argument, text) in [
+            ("message", "--message", &arguments.message),
+            ("max_message", "--max-message", &arguments.max_message),
+        ] {
+            bridge.extend(text.as_ref().map(|text| (key, Node::argument(argument, text))));
+        }
+        let origin = Origin::Argument("--subprotocol");
+        let words = arguments.subprotocols.iter().map(|word| Node::argument("--subprotocol", word)).collect();
+        bridge.push(("subprotocols", Node { value: Value::Array(words), origin }));
+        let bridges = Node { value: Value::Array(vec![Node::table(bridge)]), origin: Origin::Nowhere };
+        let mut root = vec![("bridge", bridges)];
+        if let Some(admin) = &arguments.admin {
+            root.push(("admin", Node::table(vec![("listen", Node::argument("--admin", admin))])));
+        }
+        if let Some(level) = &arguments.log_level {
+            root.push(("log", Node::table(vec![("level", Node::argument("--log-level", level))])));
+        }
+        let mut root = Node::table(root);
+        root.overlay(std::env::vars(), &mut errors);
+        Config::from_tree(root, errors)
+    }
+
+    fn from_tree(root: Node, mut errors: Vec<ConfigError>) -> Result<Config, Vec<ConfigError>> {
+        let mut reader = Reader::new("", root, &mut errors);
+        let server = reader.take("server");
+        let log = reader.take("log");
+        let admin = reader.take("admin");
+        let bridges = reader.required("bridge", "at least one [[bridge]] table");
+        reader.finish();
+        let config = Config {
+            server: Server::read(server, &mut errors),
+            log: Log::read(log, &mut errors),
+            admin: read_admin(admin, &mut errors),
+            bridges: bridges.map_or_else(Vec::new, |bridges| bridge::read_all(bridges, &mut errors)),
+        };
+        if errors.is_empty() {
+            return Ok(config);
+        }
+        errors.sort_by_key(|error| match &error.origin {
+            Origin::File { line, column, .. } => (0, *line, *column),
+            Origin::Nowhere | Origin::Argument(_) => (1, 0, 0),
+            Origin::Environment(_) => (2, 0, 0),
+        });
+        Err(errors)
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            drain_window: Duration::from_secs(20),
+            max_sessions: None,
+            handshake_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Server {
+    fn read(node: Option<Node>, errors: &mut Vec<ConfigError>) -> Server {
+        let default = Server::default();
+        let Some(node) = node else {
+            return default;
+        };
+        let mut reader = Reader::new("server", node, errors);
+        let server = Server {
+            drain_window: reader.duration("drain_window").unwrap_or(default.drain_window),
+            max_sessions: reader.integer("max_sessions", 1..=i64::MAX).map(|sessions| sessions as usize),
+            handshake_timeout: reader.duration("handshake_timeout").unwrap_or(default.handshake_timeout),
+        };
+        reader.finish();
+        server
+    }
+}
+
+impl Log {
+    fn read(node: Option<Node>, errors: &mut Vec<ConfigError>) -> Log {
+        let default = Log { level: tracing::Level::INFO, format: LogFormat::Auto };
+        let Some(node) = node else {
+            return default;
+        };
+        let mut reader = Reader::new("log", node, errors);
+        let log = Log {
+            level: reader.word("level", &LEVELS).unwrap_or(default.level),
+            format: reader.word("format", &FORMATS).unwrap_or(default.format),
+        };
+        reader.finish();
+        log
+    }
+}
+
+const LEVELS: [(&str, tracing::Level); 5] = [
+    ("error", tracing::Level::ERROR),
+    ("warn", tracing::Level::WARN),
+    ("info", tracing::Level::INFO),
+    ("debug", tracing::Level::DEBUG),
+    ("trace", tracing::Level::TRACE),
+];
+
+const FORMATS: [(&str, LogFormat); 3] =
+    [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// Port 9464 is what Prometheus' registry of exporter ports gives to OpenTelemetry's own exporter, and
+/// so is free on machines that run none.
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+
+fn read_admin(node: Option<Node>, errors: &mut Vec<ConfigError>) -> SocketAddr {
+    let Some(node) = node else {
+        return ADMIN;
+    };
+    let mut reader = Reader::new("admin", node, errors);
+    let listen =
+        reader.parsed("listen", "an address and a port such as \"127.0.0.1:9464\"", |value| match value {
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        });
+    reader.finish();
+    listen.unwrap_or(ADMIN)
+}

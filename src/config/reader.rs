@@ -1,0 +1,159 @@
+//! Reads one table of the tree, key by key, and remembers everything that is wrong with it.
+
+use std::time::Duration;
+
+use super::source::{Node, Origin, Value};
+use super::{ConfigError, units};
+
+/// A table being read. What has not been asked for when it is finished is an unknown key.
+pub(super) struct Reader<'e> {
+    path: String,
+    origin: Origin,
+    entries: Vec<(String, Node)>,
+    known: Vec<&'static str>,
+    pub(super) errors: &'e mut Vec<ConfigError>,
+}
+
+impl<'e> Reader<'e> {
+    /// Reads `node`, which `path` leads to.
+    pub(super) fn new(path: &str, node: Node, errors: &'e mut Vec<ConfigError>) -> Reader<'e> {
+        let Node { value, origin } = node;
+        let entries = match value {
+            Value::Table(entries) => entries,
+            value => {
+                let value = Some(Node { value, origin: origin.clone() }.to_string());
+                errors.push(ConfigError {
+                    origin: origin.clone(),
+                    key: path.into(),
+                    value,
+                    rule: "a table".into(),
+                });
+                Vec::new()
+            }
+        };
+        Reader { path: path.to_owned(), origin, entries, known: Vec::new(), errors }
+    }
+
+    /// Takes a value out of the table.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
+        self.known.push(key);
+        let at = self.entries.iter().position(|(name, _)| name == key)?;
+        Some(self.entries.remove(at).1)
+    }
+
+    /// Takes a value that must be there.
+    pub(super) fn required(&mut self, key: &'static str, rule: &str) -> Option<Node> {
+        let node = self.take(key);
+        if node.is_none() {
+            let origin = self.origin.clone();
+            self.errors.push(ConfigError { origin, key: self.full(key), value: None, rule: rule.into() });
+        }
+        node
+    }
+
+    /// Takes a value and interprets it; one that cannot be interpreted is reported with `rule`.
+    pub(super) fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        rule: &str,
+        parse: impl FnOnce(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let node = self.take(key)?;
+        let parsed = parse(&node.value);
+        if parsed.is_none() {
+            self.wrong(key, &node, rule);
+        }
+        parsed
+    }
+
+    /// Takes a word from a list.
+    pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let names: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+        self.parsed(key, &format!("one of {}", names.join(", ")), |value| match value {
+            Value::String(text) => words.iter().find(|(word, _)| word == text).map(|(_, meaning)| *meaning),
+            _ => None,
+        })
+    }
+
+    /// Takes true or false.
+    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        self.parsed(key, "true or false", |value| match value {
+            Value::Boolean(flag) => Some(*flag),
+            _ => None,
+        })
+    }
+
+    /// Takes a whole number within a range.
+    pub(super) fn integer(&mut self, key: &'static str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        let rule = match *range.end() {
+            i64::MAX => format!("a whole number of at least {}", range.start()),
+            end => format!("a whole number from {} to {end}", range.start()),
+        };
+        self.parsed(key, &rule, |value| match value {
+            Value::Integer(number) if range.contains(number) => Some(*number),
+            _ => None,
+        })
+    }
+
+    /// Takes a duration.
+    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        self.parsed(key, units::DURATION_RULE, |value| match value {
+            Value::String(text) => units::duration(text),
+            _ => None,
+        })
+    }
+
+    /// Takes a size in bytes that is not 0.
+    pub(super) fn size(&mut self, key: &'static str) -> Option<u64> {
+        let size = self.parsed(key, units::SIZE_RULE, |value| match value {
+            Value::String(text) => units::size(text),
+            Value::Integer(number) => u64::try_from(*number).ok(),
+            _ => None,
+        })?;
+        if size == 0 {
+            self.errors.push(ConfigError {
+                origin: self.origin.clone(),
+                key: self.full(key),
+                value: Some("0".into()),
+                rule: units::SIZE_RULE.into(),
+            });
+            return None;
+        }
+        Some(size)
+    }
+
+    /// Reports a value that breaks a rule.
+    pub(super) fn wrong(&mut self, key: &str, node: &Node, rule: &str) {
+        self.errors.push(ConfigError {
+            origin: node.origin.clone(),
+            key: self.full(key),
+            value: Some(node.to_string()),
+            rule: rule.to_owned(),
+        });
+    }
+
+    /// The key with the path that leads to it.
+    pub(super) fn full(&self, key: &str) -> String {
+        match self.path.is_empty() {
+            true => key.to_owned(),
+            false => format!("{}.{key}", self.path),
+        }
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(self) {
+        let known = self.known.join(", ");
+        for (name, node) in self.entries {
+            let key = match self.path.is_empty() {
+                true => name,
+                false => format!("{}.{name}", self.path),
+            };
+            self.errors.push(ConfigError {
+                origin: node.origin.clone(),
+                key,
+                value: Some(node.to_string()),
+                rule: format!("a known key: {known}"),
+            });
+        }
+    }
+}

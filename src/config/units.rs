@@ -1,0 +1,72 @@
+//! Durations and sizes as people write them.
+
+use std::time::Duration;
+
+/// What a duration must look like.
+pub(super) const DURATION_RULE: &str = "a duration such as \"500ms\", \"30s\", \"5m\" or \"1h\"";
+/// What a size must look like.
+pub(super) const SIZE_RULE: &str = "a size such as 512, \"64KiB\", \"16MiB\" or \"1GiB\"";
+
+const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// Reads a duration.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    scaled(text, &DURATIONS).map(Duration::from_millis)
+}
+
+/// Reads a size in bytes; a bare number is bytes.
+pub(super) fn size(text: &str) -> Option<u64> {
+    text.parse().ok().or_else(|| scaled(text, &SIZES))
+}
+
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// Writes a duration in the largest unit that loses nothing.
+pub(super) fn write_duration(duration: Duration) -> String {
+    let millis = duration.as_millis() as u64;
+    let fits = |(_, factor): &&(&str, u64)| millis.is_multiple_of(*factor) && millis >= *factor;
+    let (unit, factor) = DURATIONS.iter().rev().find(fits).unwrap_or(&DURATIONS[1]);
+    format!("{}{unit}", millis / factor)
+}
+
+/// Writes a size in the largest unit that loses nothing.
+pub(super) fn write_size(bytes: u64) -> String {
+    let fits = |(_, factor): &&(&str, u64)| bytes.is_multiple_of(*factor) && bytes >= *factor;
+    let (unit, factor) = SIZES.iter().find(fits).unwrap_or(&SIZES[3]);
+    format!("{}{unit}", bytes / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for text in ["500ms", "30s", "90s", "5m", "1h", "36h"] {
+            assert_eq!(write_duration(duration(text).unwrap()), text);
+        }
+        for text in ["512B", "64KiB", "16MiB", "3GiB", "1500B"] {
+            assert_eq!(write_size(size(text).unwrap()), text);
+        }
+        assert_eq!(size("4096"), Some(4096));
+        assert_eq!(write_duration(Duration::ZERO), "0s");
+    }
+
+    #[test]
+    fn what_is_no_quantity_is_refused() {
+        for text in
+            ["", "s", "10", "10 parsecs", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615h"]
+        {
+            assert_eq!(duration(text), None, "{text}");
+        }
+        for text in ["", "KiB", "1KB", "-1", "1.5MiB", "18446744073709551615GiB"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The effective configuration, written as TOML that reads back as the same.
+
+use std::fmt;
+
+use super::units::{write_duration, write_size};
+use super::{Bridge, Config, FORMATS, LEVELS};
+use crate::link::{BackendUrl, ListenUrl};
+use crate::session::RecordKind;
+use crate::wire::Kind;
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |level: &tracing::Level| {
+            LEVELS.iter().find(|(_, known)| known == level).map_or("", |(word, _)| word)
+        };
+        let (format, _) =
+            FORMATS.iter().find(|(_, known)| *known == self.log.format).expect("every format has a word");
+        writeln!(f, "[server]")?;
+        writeln!(f, "drain_window = \"{}\"", write_duration(self.server.drain_window))?;
+        if let Some(sessions) = self.server.max_sessions {
+            writeln!(f, "max_sessions = {sessions}")?;
+        }
+        writeln!(f, "handshake_timeout = \"{}\"", write_duration(self.server.handshake_timeout))?;
+        writeln!(f, "\n[log]\nlevel = \"{}\"\nformat = \"{format}\"", word(&self.log.level))?;
+        writeln!(f, "\n[admin]\nlisten = \"{}\"", self.admin)?;
+        self.bridges.iter().try_for_each(|bridge| write_bridge(f, bridge))
+    }
+}
+
+fn write_bridge(f: &mut fmt::Formatter<'_>, bridge: &Bridge) -> fmt::Result {
+    let message = match bridge.message {
+        RecordKind::Fixed(Kind::Binary) => "binary",
+        RecordKind::Fixed(Kind::Text) => "text",
+        RecordKind::Mirror => "mirror",
+    };
+    writeln!(f, "\n[[bridge]]\nname = \"{}\"", bridge.name)?;
+    match &bridge.listen.url {
+        ListenUrl::Ws { .. } => writeln!(f, "listen = {{ url = {} }}", quoted(&bridge.listen.url))?,
+        ListenUrl::Tcp(_) | ListenUrl::Unix(_) => {
+            let (url, framing) = (quoted(&bridge.listen.url), &bridge.listen.framing);
+            writeln!(f, "listen = {{ url = {url}, framing = {framing} }}")?;
+        }
+    }
+    match &bridge.backend.url {
+        BackendUrl::Ws { .. } | BackendUrl::Echo => {
+            writeln!(f, "backend = {{ url = {} }}", quoted(&bridge.backend.url))?;
+        }
+        BackendUrl::Tcp(_) | BackendUrl::Unix(_) => {
+            let (url, framing) = (quoted(&bridge.backend.url), &bridge.backend.framing);
+            writeln!(f, "backend = {{ url = {url}, framing = {framing} }}")?;
+        }
+    }
+    writeln!(f, "message = \"{message}\"\nmax_message = \"{}\"", write_size(bridge.max_message))?;
+    writeln!(f, "subprotocols = {:?}", bridge.subprotocols)?;
+    writeln!(f, "dial_timeout = \"{}\"", write_duration(bridge.dial_timeout))?;
+    writeln!(f, "linger = \"{}\"\ndemo = {}", write_duration(bridge.linger), bridge.demo)
+}
+
+/// A TOML string.
+fn quoted(url: &impl ToString) -> String {
+    toml::Value::String(url.to_string()).to_string()
+}
