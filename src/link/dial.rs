@@ -1,0 +1,161 @@
+//! Dialling a backend, and its WebSocket handshake where it is one.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{
+    CONNECTION, HOST, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::endpoint::Authority;
+use super::upgrade::{MAX_HEADER, has_token};
+use super::{BackendUrl, Echo, Stream};
+
+/// A backend that is ready to be spoken to.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub stream: Stream,
+    /// Bytes that came right behind the handshake.
+    pub early: Bytes,
+    /// The subprotocol that a WebSocket backend chose.
+    pub subprotocol: Option<String>,
+}
+
+/// Why a backend could not be reached.
+#[derive(Debug)]
+pub enum DialError {
+    /// No connection.
+    Io(io::Error),
+    /// A connection, but no HTTP on it.
+    Http(hyper::Error),
+    /// An answer that is not the upgrade that was asked for.
+    Refused(String),
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DialError::Io(error) => write!(f, "{error}"),
+            DialError::Http(error) => write!(f, "{error}"),
+            DialError::Refused(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for DialError {}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        DialError::Io(error)
+    }
+}
+
+impl From<hyper::Error> for DialError {
+    fn from(error: hyper::Error) -> Self {
+        DialError::Http(error)
+    }
+}
+
+/// Dials a backend; a WebSocket is offered `subprotocols`.
+///
+/// # Errors
+/// No connection, or no upgrade. There is no timeout here.
+pub async fn dial(url: &BackendUrl, subprotocols: &[String]) -> Result<Dialled, DialError> {
+    let stream = match url {
+        BackendUrl::Echo => Stream::Echo(Echo::default()),
+        BackendUrl::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
+        BackendUrl::Tcp(authority) | BackendUrl::Ws { authority, .. } => connect(authority).await?,
+    };
+    match url {
+        BackendUrl::Ws { authority, path_and_query } => {
+            shake_hands(stream, authority, path_and_query, subprotocols).await
+        }
+        BackendUrl::Echo | BackendUrl::Unix(_) | BackendUrl::Tcp(_) => {
+            Ok(Dialled { stream, early: Bytes::new(), subprotocol: None })
+        }
+    }
+}
+
+async fn connect(authority: &Authority) -> io::Result<Stream> {
+    Stream::tcp(TcpStream::connect((authority.host.as_str(), authority.port)).await?)
+}
+
+/// The opening handshake from the client's side (RFC 6455 section 4.1).
+async fn shake_hands(
+    stream: Stream,
+    authority: &Authority,
+    path_and_query: &str,
+    subprotocols: &[String],
+) -> Result<Dialled, DialError> {
+    let key = generate_key();
+    let mut request = Request::get(path_and_query)
+        .header(HOST, authority.to_string())
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_VERSION, "13")
+        .header(SEC_WEBSOCKET_KEY, &key);
+    if !subprotocols.is_empty() {
+        request = request.header(SEC_WEBSOCKET_PROTOCOL, subprotocols.join(", "));
+    }
+    let request =
+        request.body(Empty::<Bytes>::new()).map_err(|error| DialError::Refused(error.to_string()))?;
+    let (mut sender, mut connection) =
+        http1::Builder::new().max_buf_size(MAX_HEADER).handshake(TokioIo::new(stream)).await?;
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let mut response = None;
+    // After a 101 the connection future ends; after anything else the answer is all that is wanted.
+    poll_fn(|cx| {
+        let driven = connection.poll_without_shutdown(cx)?;
+        if response.is_none()
+            && let Poll::Ready(answer) = answer.as_mut().poll(cx)
+        {
+            response = Some(answer?);
+        }
+        match &response {
+            Some(response) if response.status() != StatusCode::SWITCHING_PROTOCOLS => Poll::Ready(Ok(())),
+            Some(_) => driven.map(hyper::Result::Ok),
+            None => Poll::Pending,
+        }
+    })
+    .await?;
+    let response = response.expect("the loop ends with a response");
+    let subprotocol = check(&response, &key, subprotocols).map_err(DialError::Refused)?;
+    let parts = connection.into_parts();
+    Ok(Dialled { stream: parts.io.into_inner(), early: parts.read_buf, subprotocol })
+}
+
+/// The client's checks of RFC 6455 section 4.1; returns the subprotocol agreed on.
+fn check<B>(response: &Response<B>, key: &str, offered: &[String]) -> Result<Option<String>, String> {
+    let headers = response.headers();
+    let accept = derive_accept_key(key.as_bytes());
+    let subprotocol = headers.get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::to_str);
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(format!("the backend answered the upgrade with {}", response.status()));
+    }
+    if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
+        return Err("the backend's 101 does not switch to WebSocket".into());
+    }
+    if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|found| found.as_bytes() != accept.as_bytes()) {
+        return Err("the backend's Sec-WebSocket-Accept does not match the key it was sent".into());
+    }
+    if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+        return Err("the backend chose an extension that was not offered".into());
+    }
+    match subprotocol {
+        None => Ok(None),
+        Some(Ok(name)) if offered.iter().any(|offer| offer == name) => Ok(Some(name.to_owned())),
+        Some(_) => Err("the backend chose a subprotocol that was not offered".into()),
+    }
+}

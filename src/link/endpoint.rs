@@ -1,0 +1,216 @@
+//! Where to listen and whom to dial, as URLs.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use hyper::Uri;
+
+/// The transport below an end that is a byte stream, or the address that WebSockets share.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenUrl {
+    /// `ws://ADDRESS:PORT/path`
+    Ws {
+        /// The address to bind.
+        address: SocketAddr,
+        /// The path that clients must ask for.
+        path: String,
+    },
+    /// `tcp://ADDRESS:PORT`
+    Tcp(SocketAddr),
+    /// `unix:///path`
+    Unix(PathBuf),
+}
+
+/// Whom to dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackendUrl {
+    /// `ws://HOST:PORT/path?query`
+    Ws {
+        /// Host and port; the host is resolved at each dial.
+        authority: Authority,
+        /// What to ask for.
+        path_and_query: String,
+    },
+    /// `tcp://HOST:PORT`
+    Tcp(Authority),
+    /// `unix:///path`
+    Unix(PathBuf),
+    /// `echo:`, the built-in echo service.
+    Echo,
+}
+
+/// A host name or address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The name or address; an IPv6 address without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// What a listen URL must look like.
+const LISTEN_RULE: &str = "ws://ADDRESS:PORT/path, tcp://ADDRESS:PORT or unix:///path, where ADDRESS is an IP \
+                           address or localhost";
+/// What a backend URL must look like.
+const BACKEND_RULE: &str = "tcp://HOST:PORT, ws://HOST:PORT/path, unix:///path or echo:";
+
+impl ListenUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn parse(text: &str) -> Result<ListenUrl, String> {
+        refuse_tls(text)?;
+        if let Some(path) = unix_path(text) {
+            return path.map(ListenUrl::Unix);
+        }
+        let rule = || LISTEN_RULE.to_owned();
+        let uri: Uri = text.parse().map_err(|_| rule())?;
+        let address = address(&uri).ok_or_else(rule)?;
+        match uri.scheme_str() {
+            Some("ws") if uri.query().is_none() => Ok(ListenUrl::Ws { address, path: uri.path().to_owned() }),
+            Some("tcp") if is_bare(&uri) => Ok(ListenUrl::Tcp(address)),
+            _ => Err(rule()),
+        }
+    }
+}
+
+impl BackendUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn parse(text: &str) -> Result<BackendUrl, String> {
+        refuse_tls(text)?;
+        if text == "echo:" {
+            return Ok(BackendUrl::Echo);
+        }
+        if let Some(path) = unix_path(text) {
+            return path.map(BackendUrl::Unix);
+        }
+        let rule = || BACKEND_RULE.to_owned();
+        let uri: Uri = text.parse().map_err(|_| rule())?;
+        let authority = authority(&uri).ok_or_else(rule)?;
+        match uri.scheme_str() {
+            Some("ws") => {
+                let path_and_query = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+                Ok(BackendUrl::Ws { authority, path_and_query })
+            }
+            Some("tcp") if is_bare(&uri) => Ok(BackendUrl::Tcp(authority)),
+            _ => Err(rule()),
+        }
+    }
+}
+
+fn refuse_tls(text: &str) -> Result<(), String> {
+    match text.starts_with("wss:") || text.starts_with("tls:") {
+        true => {
+            Err("ws, tcp or unix: TLS is not part of this release, so end it in front of natpulse".into())
+        }
+        false => Ok(()),
+    }
+}
+
+fn unix_path(text: &str) -> Option<Result<PathBuf, String>> {
+    let path = text.strip_prefix("unix:")?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    Some(match path.starts_with('/') && path.len() <= UNIX_PATH_MAX {
+        true => Ok(path.into()),
+        false => Err(format!("unix:///path with an absolute path of at most {UNIX_PATH_MAX} bytes")),
+    })
+}
+
+/// Linux keeps a socket's path in 108 bytes, the last of them 0 (unix(7)).
+const UNIX_PATH_MAX: usize = 107;
+
+fn is_bare(uri: &Uri) -> bool {
+    matches!(uri.path(), "" | "/") && uri.query().is_none()
+}
+
+fn authority(uri: &Uri) -> Option<Authority> {
+    let default = (uri.scheme_str() == Some("ws")).then_some(80);
+    let port = uri.port_u16().or(default.filter(|_| uri.port().is_none()))?;
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    (!host.is_empty() && !has_user).then(|| Authority { host: host.to_owned(), port })
+}
+
+fn address(uri: &Uri) -> Option<SocketAddr> {
+    let Authority { host, port } = authority(uri)?;
+    match host.as_str() {
+        "localhost" => Some((Ipv4Addr::LOCALHOST, port).into()),
+        host => Some((host.parse::<std::net::IpAddr>().ok()?, port).into()),
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Display for ListenUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenUrl::Ws { address, path } => write!(f, "ws://{address}{path}"),
+            ListenUrl::Tcp(address) => write!(f, "tcp://{address}"),
+            ListenUrl::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for BackendUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackendUrl::Ws { authority, path_and_query } => write!(f, "ws://{authority}{path_and_query}"),
+            BackendUrl::Tcp(authority) => write!(f, "tcp://{authority}"),
+            BackendUrl::Unix(path) => write!(f, "unix://{}", path.display()),
+            BackendUrl::Echo => f.write_str("echo:"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_written_as_they_were_read() {
+        for url in ["ws://0.0.0.0:8080/im", "ws://[::1]:80/", "tcp://127.0.0.1:9000", "unix:///run/a.sock"] {
+            assert_eq!(ListenUrl::parse(url).unwrap().to_string(), url);
+        }
+        for url in ["ws://db.internal:81/a?b=c", "tcp://[::1]:9000", "unix:///run/a.sock", "echo:"] {
+            assert_eq!(BackendUrl::parse(url).unwrap().to_string(), url);
+        }
+        assert_eq!(BackendUrl::parse("ws://host/x").unwrap().to_string(), "ws://host:80/x");
+        assert_eq!(ListenUrl::parse("tcp://localhost:1").unwrap().to_string(), "tcp://127.0.0.1:1");
+    }
+
+    #[test]
+    fn what_cannot_be_listened_on_or_dialled_is_refused() {
+        for url in [
+            "",
+            "8080",
+            "ws://",
+            "ws://host:1/",
+            "tcp://1.2.3.4",
+            "tcp://1.2.3.4:5/path",
+            "ws://1.2.3.4:5/?q",
+            "udp://1.2.3.4:5",
+            "wss://1.2.3.4:5/",
+            "unix:relative",
+            "echo:",
+            "tcp://u@127.0.0.1:1",
+            "tcp://1.2.3.4:99999",
+        ] {
+            assert!(ListenUrl::parse(url).is_err(), "{url}");
+        }
+        for url in ["", "host:1", "tcp://host", "ws://host:99999/", "tls://host:1", "unix:", "echo:x"] {
+            assert!(BackendUrl::parse(url).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Connections: accepting and dialling each scheme, and the WebSocket handshake.
+
+mod dial;
+mod echo;
+mod endpoint;
+mod listen;
+mod stream;
+mod upgrade;
+
+pub use dial::{DialError, Dialled, dial};
+pub use echo::Echo;
+pub use endpoint::{Authority, BackendUrl, ListenUrl};
+pub use listen::Listener;
+pub use stream::Stream;
+pub use upgrade::{Answer, Refusal, Upgraded, Wanted, upgrade};

@@ -1,0 +1,289 @@
+//! The opening handshake from the server's side (RFC 6455 section 4.2), and the HTTP answers for
+//! everything that is none.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{Dialled, Stream};
+
+/// Largest request head in bytes, request line included: what common servers allow.
+pub(super) const MAX_HEADER: usize = 8 * 1024;
+
+/// What a client asks for.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The path, without its query.
+    pub path: String,
+    /// The subprotocols it offers, best first, if the request is a valid upgrade.
+    pub upgrade: Result<Vec<String>, Refusal>,
+    /// Whether it is an ordinary request for a page.
+    pub is_plain_get: bool,
+}
+
+/// Why no session opens, and the HTTP answer that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400: a header of the handshake is missing or wrong.
+    BadRequest(&'static str),
+    /// 404: no bridge has this path.
+    NotFound,
+    /// 405: an upgrade is a GET.
+    NotGet,
+    /// 426: no upgrade, or not to version 13.
+    UpgradeRequired,
+    /// 502: the backend could not be dialled.
+    BadGateway,
+    /// 503: full, or leaving.
+    Unavailable,
+}
+
+/// What to do with a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Switch protocols.
+    Open {
+        /// Which bridge, as the caller counts them.
+        route: usize,
+        /// Its backend.
+        dialled: Dialled,
+        /// The subprotocol chosen.
+        subprotocol: Option<String>,
+    },
+    /// Show a page.
+    Page(&'static str),
+    /// Say no.
+    Refuse(Refusal),
+}
+
+/// What became of a connection.
+#[derive(Debug)]
+pub enum Upgraded {
+    /// It is a WebSocket.
+    Open {
+        /// The connection.
+        stream: Stream,
+        /// Bytes that came right behind the request.
+        early: Bytes,
+        /// Which bridge it is for.
+        route: usize,
+        /// The bridge's backend.
+        dialled: Dialled,
+    },
+    /// It was answered and closed.
+    Answered(Option<Refusal>),
+    /// The request did not come in time.
+    TimedOut,
+    /// It was no HTTP, or ended early.
+    Broken,
+}
+
+/// Serves one request on a fresh connection: `decide` says what becomes of it. A client that takes longer
+/// than `patience` to ask is sent away.
+pub async fn upgrade<F>(stream: Stream, patience: Duration, decide: impl Fn(Wanted) -> F) -> Upgraded
+where
+    F: Future<Output = Answer>,
+{
+    let opened = Mutex::new(None);
+    let refused = Mutex::new(None);
+    let has_asked = AtomicBool::new(false);
+    let (opened_by, refused_by, asked, decide) = (&opened, &refused, &has_asked, &decide);
+    let service = service_fn(|request: Request<Incoming>| {
+        Box::pin(async move {
+            asked.store(true, Ordering::Relaxed);
+            let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
+            let response = match decide(wanted(&request)).await {
+                Answer::Open { route, dialled, subprotocol } => {
+                    *opened_by.lock().expect("nobody panics with this lock") = Some((route, dialled));
+                    switching(key.as_ref(), subprotocol.as_deref())
+                }
+                Answer::Page(html) => {
+                    let html_type = HeaderValue::from_static("text/html; charset=utf-8");
+                    let mut response = Response::new(Full::from(html));
+                    response.headers_mut().insert(CONTENT_TYPE, html_type);
+                    response
+                }
+                Answer::Refuse(refusal) => {
+                    *refused_by.lock().expect("nobody panics with this lock") = Some(refusal);
+                    refusal.response()
+                }
+            };
+            hyper::Result::Ok(response)
+        })
+    });
+    let mut connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(MAX_HEADER)
+        .max_header_size(MAX_HEADER)
+        .serve_connection(TokioIo::new(stream), service);
+    let served = {
+        let mut serve = pin!(poll_fn(|cx| connection.poll_without_shutdown(cx)));
+        match timeout(patience, &mut serve).await {
+            Ok(served) => Some(served),
+            Err(_) if has_asked.load(Ordering::Relaxed) => Some(serve.await),
+            Err(_) => None,
+        }
+    };
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    let opened = opened.lock().expect("nobody panics with this lock").take();
+    let refused = *refused.lock().expect("nobody panics with this lock");
+    match (served, opened) {
+        (Some(Ok(())), Some((route, dialled))) => {
+            Upgraded::Open { stream, early: parts.read_buf, route, dialled }
+        }
+        (Some(served), _) => {
+            depart(stream).await;
+            if served.is_ok() && has_asked.load(Ordering::Relaxed) {
+                Upgraded::Answered(refused)
+            } else {
+                Upgraded::Broken
+            }
+        }
+        (None, _) => {
+            // The client may be gone; then nobody misses the answer.
+            let _ = stream.write_all(REQUEST_TIMEOUT).await;
+            depart(stream).await;
+            Upgraded::TimedOut
+        }
+    }
+}
+
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// How long a client may take to read an answer and hang up.
+const DEPARTURE: Duration = Duration::from_secs(1);
+/// What is read from it meanwhile, in bytes.
+const DEPARTURE_BYTES: u64 = 64 * 1024;
+
+/// Closes a connection so that the answer on it is not lost to a reset: unread input would cause one
+/// (RFC 9112 section 9.6).
+async fn depart(mut stream: Stream) {
+    if stream.shutdown().await.is_ok() {
+        let drained =
+            async { tokio::io::copy(&mut (&mut stream).take(DEPARTURE_BYTES), &mut tokio::io::sink()).await };
+        // Whatever happens to it, the connection is over.
+        let _ = timeout(DEPARTURE, drained).await;
+    }
+}
+
+fn wanted(request: &Request<Incoming>) -> Wanted {
+    let is_plain_get = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
+    Wanted { path: request.uri().path().to_owned(), upgrade: check(request), is_plain_get }
+}
+
+/// The server's checks of RFC 6455 section 4.2.1; returns the subprotocols offered.
+fn check(request: &Request<Incoming>) -> Result<Vec<String>, Refusal> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err(Refusal::NotGet);
+    }
+    if !has_token(headers, &UPGRADE, "websocket") {
+        return Err(Refusal::UpgradeRequired);
+    }
+    if request.version() < Version::HTTP_11 {
+        return Err(Refusal::BadRequest("HTTP 1.1 or later is needed\n"));
+    }
+    if headers.get_all(HOST).iter().count() != 1 {
+        return Err(Refusal::BadRequest("exactly one Host header is needed\n"));
+    }
+    if !has_token(headers, &CONNECTION, "upgrade") {
+        return Err(Refusal::BadRequest("the Connection header must contain the token Upgrade\n"));
+    }
+    if headers.get_all(SEC_WEBSOCKET_VERSION).iter().any(|version| version != "13")
+        || !headers.contains_key(SEC_WEBSOCKET_VERSION)
+    {
+        return Err(Refusal::UpgradeRequired);
+    }
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if is_key(key.as_bytes()) => {}
+        _ => {
+            return Err(Refusal::BadRequest(
+                "exactly one Sec-WebSocket-Key of 16 base64-encoded bytes is needed\n",
+            ));
+        }
+    }
+    let mut offered = Vec::new();
+    for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+        let value =
+            value.to_str().map_err(|_| Refusal::BadRequest("Sec-WebSocket-Protocol must be ASCII\n"))?;
+        offered.extend(value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()));
+    }
+    Ok(offered)
+}
+
+/// 16 bytes in base64 are 22 digits and two signs of padding.
+fn is_key(key: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24 && key[..22].iter().all(is_digit) && &key[22..] == b"=="
+}
+
+/// Whether a header's comma-separated values contain a token, in any case.
+pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+fn switching(key: Option<&HeaderValue>, subprotocol: Option<&str>) -> Response<Full<Bytes>> {
+    let accept = derive_accept_key(key.map_or(&[][..], HeaderValue::as_bytes));
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept).expect("base64 is a header value"));
+    if let Some(name) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    response
+}
+
+impl Refusal {
+    fn response(self) -> Response<Full<Bytes>> {
+        let (status, text) = match self {
+            Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, why),
+            Refusal::NotFound => (StatusCode::NOT_FOUND, "no bridge has this path\n"),
+            Refusal::NotGet => (StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with GET\n"),
+            Refusal::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "this is a WebSocket, version 13\n"),
+            Refusal::BadGateway => (StatusCode::BAD_GATEWAY, "the backend could not be reached\n"),
+            Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "no session to spare, try again\n"),
+        };
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        match self {
+            Refusal::NotGet => {
+                headers.insert(ALLOW, HeaderValue::from_static("GET"));
+            }
+            Refusal::UpgradeRequired => {
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade, close"));
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            Refusal::Unavailable => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            Refusal::BadRequest(_) | Refusal::NotFound | Refusal::BadGateway => {}
+        }
+        response
+    }
+}
