@@ -1,0 +1,29 @@
+//! natpulse joins two ends, a client's and a backend's, and keeps what is between them alive.
+//!
+//! Where things are:
+//!
+//! * [`cli`] and [`config`]: what the operator wants. Text ends there; nobody else sees any.
+//! * [`proxy`]: binds, accepts, gives each client a task, drains.
+//! * [`link`]: one connection of each scheme: accept, dial, the WebSocket handshake.
+//! * [`session`]: one client's conversation with its backend; one task, both directions.
+//! * [`wire`]: bytes to messages and back. Pure: no IO, no clock.
+//! * [`close`]: every way a session can end, in one table.
+//! * [`metrics`] and [`admin`]: what is counted, and the port that tells it.
+//!
+//! The path of a message: the task wakes in [`session::Session::run`]; `session/relay.rs` reads what the
+//! kernel has; [`wire::translate`] turns every complete message in it into the other end's bytes; one
+//! write sends them. What the other end does not take waits in its [`session::Side`], and nothing more is
+//! read until it has gone.
+//!
+//! What is deliberately absent: queues and channels between the two directions, a buffer per idle session,
+//! locks on the path of a message, and traits with one implementation.
+
+pub mod admin;
+pub mod cli;
+pub mod close;
+pub mod config;
+pub mod link;
+pub mod metrics;
+pub mod proxy;
+pub mod session;
+pub mod wire;

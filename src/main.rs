@@ -1,0 +1,126 @@
+//! The `natpulse` program: arguments, logging, runtime, exit code.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use natpulse::admin::Admin;
+use natpulse::cli::{Cli, Command};
+use natpulse::config::{Config, ConfigError, Log, LogFormat};
+use natpulse::metrics::Metrics;
+use natpulse::proxy::Proxy;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+/// Exit status for a wrong command line or config, as clap has it.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let is_check = matches!(cli.command, Some(Command::Check(_)));
+    let config = match load(cli) {
+        Ok(config) => config,
+        Err(text) => {
+            eprint!("{text}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    if is_check {
+        print!("{config}");
+        return ExitCode::SUCCESS;
+    }
+    start_logging(config.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "cannot start the runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(code) => code,
+        Err(error) => {
+            error!(error = %error, "cannot serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes a config of the command line, or the text that explains why not.
+fn load(cli: Cli) -> Result<Config, String> {
+    let explain =
+        |errors: Vec<ConfigError>| errors.iter().map(|error| format!("{error}\n")).collect::<String>();
+    let file = match cli.command {
+        Some(Command::Bridge(bridge)) => return Config::from_arguments(&bridge.arguments()).map_err(explain),
+        Some(Command::Run(file) | Command::Check(file)) => file,
+        None => match cli.websockify.arguments().map_err(|error| format!("{error}\n"))? {
+            Some(arguments) => return Config::from_arguments(&arguments).map_err(explain),
+            None => cli.config,
+        },
+    };
+    let name = file.config.display().to_string();
+    let text = read(&file.config).map_err(|error| format!("{name}: {error}\n"))?;
+    Config::parse(&name, &text, std::env::vars()).map_err(explain)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file: name one with -c, or see natpulse --help".into(),
+        _ => error.to_string(),
+    })
+}
+
+fn start_logging(log: Log) {
+    let builder =
+        tracing_subscriber::fmt().with_max_level(log.level).with_target(false).with_writer(std::io::stderr);
+    let is_terminal = std::io::stderr().is_terminal();
+    match log.format {
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Auto if !is_terminal => builder.json().flatten_event(true).init(),
+        LogFormat::Auto | LogFormat::Text => builder.with_ansi(is_terminal).init(),
+    }
+}
+
+async fn serve(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let metrics = Metrics::new()?;
+    let (admin, bridges) = (config.admin, config.bridges.len());
+    let proxy = Proxy::bind(config, &metrics, raise_descriptor_limit()).await?;
+    let drain = proxy.drain_token();
+    let admin = Admin::bind(admin, metrics, drain.clone())
+        .await
+        .map_err(|error| format!("cannot listen on {admin} (admin.listen): {error}"))?;
+    info!(listen = %admin.address()?, "admin listening");
+    tokio::spawn(admin.run());
+    info!(bridges, version = env!("CARGO_PKG_VERSION"), "serving");
+    let stop = async {
+        told_to_stop(&mut terminate, &mut interrupt).await;
+        drain.cancel();
+        told_to_stop(&mut terminate, &mut interrupt).await;
+    };
+    tokio::select! {
+        _ = proxy.run() => Ok(ExitCode::SUCCESS),
+        () = stop => {
+            warn!("told to stop twice: leaving at once");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Raises the soft limit of descriptors to the hard one, and returns what then holds.
+fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let limit = if raised.is_ok() { limit.maximum } else { limit.current };
+    limit.unwrap_or(u64::MAX)
+}

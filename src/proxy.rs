@@ -1,0 +1,423 @@
+//! The proxy: binds what the config names, accepts clients, gives each a task, and lets them go.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::close::Severity;
+use crate::config::{Backend, Bridge, Config, Listen, Server};
+use crate::link::{
+    Answer, BackendUrl, Dialled, ListenUrl, Listener, Refusal, Stream, Upgraded, Wanted, dial, upgrade,
+};
+use crate::metrics::{BridgeMetrics, Handshake, Metrics};
+use crate::session::{RecordKind, Session, Settings, Side};
+use crate::wire::websocket::{self, Role};
+use crate::wire::{Decoder, Encoder, Kind};
+
+/// Descriptors that sessions leave to listeners, the admin port, the runtime and refusals under way.
+const RESERVED_DESCRIPTORS: u64 = 128;
+/// A session is two connections.
+const DESCRIPTORS_PER_SESSION: u64 = 2;
+/// Clients that may be told at one time that there is no room; more are simply disconnected.
+const REFUSALS: usize = 32;
+/// How long accepting rests when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The part of the drain window within which clients are asked to leave; the rest is for their goodbyes.
+const DRAIN_SPREAD: f32 = 0.75;
+
+/// A proxy that has bound its sockets and is ready to run.
+#[derive(Debug)]
+pub struct Proxy {
+    doors: Vec<(Listener, Arc<Door>)>,
+    shared: Arc<Shared>,
+    drain_window: Duration,
+}
+
+/// A listening socket's bridges: one, or several that share a WebSocket address and differ by path.
+#[derive(Debug)]
+struct Door {
+    routes: Vec<Route>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Route {
+    bridge: Bridge,
+    metrics: BridgeMetrics,
+}
+
+/// What all doors have in common.
+#[derive(Debug)]
+struct Shared {
+    drain: CancellationToken,
+    drain_spread: Duration,
+    handshake_timeout: Duration,
+    tasks: TaskTracker,
+    permits: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    next_session: AtomicU64,
+}
+
+/// A socket that could not be bound.
+#[derive(Debug)]
+pub struct BindError {
+    /// What was to be bound.
+    pub url: String,
+    /// Why it was not.
+    pub error: io::Error,
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.url, self.error)
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl Proxy {
+    /// Binds every listening socket of the config. `descriptors` is how many the process may have open.
+    ///
+    /// # Errors
+    /// The first socket that could not be bound.
+    pub async fn bind(config: Config, metrics: &Metrics, descriptors: u64) -> Result<Proxy, BindError> {
+        let Server { drain_window, max_sessions, handshake_timeout } = config.server;
+        let affordable = descriptors.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_SESSION;
+        let affordable = usize::try_from(affordable).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        let sessions = max_sessions.map_or(affordable, |sessions| sessions.min(affordable));
+        if max_sessions.is_some_and(|wanted| wanted > sessions) {
+            warn!(sessions, descriptors, "max_sessions is cut to what the descriptor limit allows");
+        }
+        let shared = Arc::new(Shared {
+            drain: CancellationToken::new(),
+            drain_spread: drain_window.mul_f32(DRAIN_SPREAD),
+            handshake_timeout,
+            tasks: TaskTracker::new(),
+            permits: Arc::new(Semaphore::new(sessions)),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
+            next_session: AtomicU64::new(1),
+        });
+        let mut groups: Vec<Vec<Bridge>> = Vec::new();
+        let mut shared_addresses = HashMap::new();
+        for bridge in config.bridges {
+            match bridge.listen.url {
+                ListenUrl::Ws { address, .. } => {
+                    let group = *shared_addresses.entry(address).or_insert(groups.len());
+                    match groups.get_mut(group) {
+                        Some(group) => group.push(bridge),
+                        None => groups.push(vec![bridge]),
+                    }
+                }
+                ListenUrl::Tcp(_) | ListenUrl::Unix(_) => groups.push(vec![bridge]),
+            }
+        }
+        let mut doors = Vec::new();
+        for bridges in groups {
+            let url = bridges[0].listen.url.clone();
+            let listener = listen(&url).await.map_err(|error| BindError { url: url.to_string(), error })?;
+            let route = |bridge: Bridge| Route { metrics: metrics.bridge(&bridge.name), bridge };
+            let routes: Vec<_> = bridges.into_iter().map(route).collect();
+            for Route { bridge, .. } in &routes {
+                let listen = bound_url(&bridge.listen.url, &listener);
+                info!(bridge = bridge.name, %listen, backend = %bridge.backend.url, "listening");
+            }
+            doors.push((listener, Arc::new(Door { routes, shared: shared.clone() })));
+        }
+        Ok(Proxy { doors, shared, drain_window })
+    }
+
+    /// A token that is cancelled when the proxy begins to drain.
+    pub fn drain_token(&self) -> CancellationToken {
+        self.shared.drain.clone()
+    }
+
+    /// Serves until the drain token is cancelled and the last session has gone, or the drain window has
+    /// passed; returns the number of sessions that were still there.
+    pub async fn run(self) -> usize {
+        let tasks = self.shared.tasks.clone();
+        for (listener, door) in self.doors {
+            tasks.spawn(door.accept(listener));
+        }
+        self.shared.drain.cancelled().await;
+        tasks.close();
+        let begun = Instant::now();
+        info!(tasks = tasks.len(), window_s = self.drain_window.as_secs_f32(), "draining");
+        let all_gone = timeout(self.drain_window, tasks.wait()).await.is_ok();
+        let left = tasks.len();
+        match all_gone {
+            true => info!(took_s = begun.elapsed().as_secs_f32(), "drained"),
+            false => warn!(left, "the drain window is over; what is left is cut off"),
+        }
+        left
+    }
+}
+
+async fn listen(url: &ListenUrl) -> io::Result<Listener> {
+    match url {
+        ListenUrl::Ws { address, .. } | ListenUrl::Tcp(address) => Listener::tcp(*address),
+        ListenUrl::Unix(path) => Listener::unix(path).await,
+    }
+}
+
+/// The URL with the port that was really bound.
+fn bound_url(url: &ListenUrl, listener: &Listener) -> ListenUrl {
+    match (url.clone(), listener.tcp_address()) {
+        (ListenUrl::Ws { path, .. }, Some(address)) => ListenUrl::Ws { address, path },
+        (ListenUrl::Tcp(_), Some(address)) => ListenUrl::Tcp(address),
+        (url, _) => url,
+    }
+}
+
+impl Door {
+    /// Accepts clients until the drain begins.
+    async fn accept(self: Arc<Self>, listener: Listener) {
+        let metrics = &self.routes[0].metrics;
+        let mut is_paused = false;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.shared.drain.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok(stream) => {
+                    is_paused = false;
+                    self.clone().admit(stream);
+                }
+                // The client was gone before we came to it.
+                Err(error) if is_about_the_client(&error) => debug!(%error, "accept"),
+                Err(error) => {
+                    metrics.accept_error();
+                    if !std::mem::replace(&mut is_paused, true) {
+                        warn!(%error, "cannot accept; trying again");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Finds room for a client, and gives it a task.
+    fn admit(self: Arc<Self>, stream: Stream) {
+        let shared = self.shared.clone();
+        if let Ok(permit) = shared.permits.clone().try_acquire_owned() {
+            shared.tasks.spawn(self.serve(stream, Some(permit)));
+            return;
+        }
+        let is_websocket = matches!(self.routes[0].bridge.listen.url, ListenUrl::Ws { .. });
+        match shared.refusals.clone().try_acquire_owned() {
+            Ok(refusal) if is_websocket => {
+                shared.tasks.spawn(async move {
+                    self.serve(stream, None).await;
+                    drop(refusal);
+                });
+            }
+            _ => self.routes[0].metrics.handshake(Handshake::Unavailable),
+        }
+    }
+
+    /// Serves one client from its first byte to its last; without a permit, only to say no.
+    async fn serve(self: Arc<Self>, stream: Stream, permit: Option<OwnedSemaphorePermit>) {
+        // The handshake needs far more memory than a session, and only for a moment.
+        let opened = match self.routes[0].bridge.listen.url {
+            ListenUrl::Ws { .. } => Box::pin(self.handshake(stream, permit.is_some())).await,
+            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => Box::pin(self.open(stream)).await,
+        };
+        if let Some((route, client, dialled)) = opened {
+            let route = &self.routes[route];
+            let session = route.session(client, dialled);
+            self.shared.run(session, route).await;
+        }
+        drop(permit);
+    }
+
+    /// A byte stream is a session as soon as its backend is there.
+    async fn open(&self, stream: Stream) -> Option<(usize, (Stream, Bytes), Dialled)> {
+        let route = &self.routes[0];
+        match route.dial(&route.bridge.subprotocols).await {
+            Some(dialled) => {
+                route.metrics.handshake(Handshake::Accepted);
+                Some((0, (stream, Bytes::new()), dialled))
+            }
+            None => {
+                route.metrics.handshake(Handshake::BackendFailed);
+                let mut stream = stream;
+                stream.abort();
+                None
+            }
+        }
+    }
+
+    async fn handshake(&self, stream: Stream, has_room: bool) -> Option<(usize, (Stream, Bytes), Dialled)> {
+        let asked = AtomicU64::new(0);
+        let decide = async |wanted: Wanted| {
+            let Some(index) = self.find(&wanted.path) else {
+                return Answer::Refuse(Refusal::NotFound);
+            };
+            asked.store(index as u64, Ordering::Relaxed);
+            self.routes[index].answer(index, wanted, has_room && !self.shared.drain.is_cancelled()).await
+        };
+        let upgraded = upgrade(stream, self.shared.handshake_timeout, decide).await;
+        // What asked for no bridge is counted with the first one of its address.
+        let metrics = &self.routes[asked.into_inner() as usize].metrics;
+        let (result, opened) = match upgraded {
+            Upgraded::Open { stream, early, route, dialled } => {
+                (Handshake::Accepted, Some((route, (stream, early), dialled)))
+            }
+            Upgraded::Answered(None) => return None,
+            Upgraded::Answered(Some(Refusal::BadGateway)) => (Handshake::BackendFailed, None),
+            Upgraded::Answered(Some(Refusal::Unavailable)) => (Handshake::Unavailable, None),
+            Upgraded::Answered(Some(refusal)) => {
+                debug!(?refusal, "handshake refused");
+                (Handshake::Rejected, None)
+            }
+            Upgraded::Broken => (Handshake::Rejected, None),
+            Upgraded::TimedOut => (Handshake::TimedOut, None),
+        };
+        metrics.handshake(result);
+        opened
+    }
+
+    /// The bridge for a path: the one that names it, else the one whose path ends in `*` and fits best.
+    fn find(&self, wanted: &str) -> Option<usize> {
+        let fit = |(index, route): (usize, &Route)| match &route.bridge.listen.url {
+            ListenUrl::Ws { path, .. } if path == wanted => Some((usize::MAX, index)),
+            ListenUrl::Ws { path, .. } => {
+                let prefix = path.strip_suffix('*').filter(|prefix| wanted.starts_with(prefix))?;
+                Some((prefix.len(), index))
+            }
+            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => None,
+        };
+        self.routes.iter().enumerate().filter_map(fit).max_by_key(|(fit, _)| *fit).map(|(_, index)| index)
+    }
+}
+
+/// Errors of accept(2) that concern one connection only.
+fn is_about_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
+}
+
+impl Route {
+    async fn answer(&self, index: usize, wanted: Wanted, has_room: bool) -> Answer {
+        if self.bridge.demo && wanted.is_plain_get {
+            return Answer::Page(include_str!("link/demo.html"));
+        }
+        let offered = match wanted.upgrade {
+            Ok(offered) => offered,
+            Err(refusal) => return Answer::Refuse(refusal),
+        };
+        if !has_room {
+            return Answer::Refuse(Refusal::Unavailable);
+        }
+        // A bridge that names no subprotocols leaves the choice to a WebSocket backend.
+        let ours = &self.bridge.subprotocols;
+        let chosen = ours.iter().find(|name| offered.contains(name)).cloned();
+        let offers = if ours.is_empty() { offered } else { chosen.iter().cloned().collect() };
+        match self.dial(&offers).await {
+            Some(dialled) => {
+                let subprotocol = chosen.or_else(|| dialled.subprotocol.clone());
+                Answer::Open { route: index, dialled, subprotocol }
+            }
+            None => Answer::Refuse(Refusal::BadGateway),
+        }
+    }
+
+    async fn dial(&self, subprotocols: &[String]) -> Option<Dialled> {
+        let url = &self.bridge.backend.url;
+        let error = match timeout(self.bridge.dial_timeout, dial(url, subprotocols)).await {
+            Ok(Ok(dialled)) => return Some(dialled),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {:?}", self.bridge.dial_timeout),
+        };
+        warn!(bridge = self.bridge.name, backend = %url, error, "cannot dial the backend");
+        None
+    }
+
+    fn session(&self, (client, early): (Stream, Bytes), dialled: Dialled) -> Session {
+        let Bridge { listen, backend, message, linger, .. } = &self.bridge;
+        let client = self.client_side(listen, client, &early);
+        let backend = self.backend_side(backend, dialled);
+        Session::new(client, backend, Settings { linger: *linger, mirror: *message == RecordKind::Mirror })
+    }
+
+    fn client_side(&self, end: &Listen, stream: Stream, early: &[u8]) -> Side {
+        match end.url {
+            ListenUrl::Ws { .. } => self.websocket(stream, early, Role::Server, true),
+            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => {
+                let (decoder, encoder) =
+                    (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
+                Side::new(stream, decoder, encoder, None, early)
+            }
+        }
+    }
+
+    fn backend_side(&self, end: &Backend, dialled: Dialled) -> Side {
+        let Dialled { stream, early, .. } = dialled;
+        match end.url {
+            BackendUrl::Ws { .. } => {
+                self.websocket(stream, &early, Role::Client { mask_key: rand::random }, false)
+            }
+            // The echo service hears its own words: frames that nobody has masked.
+            BackendUrl::Echo => self.websocket(stream, &early, Role::Server, false),
+            BackendUrl::Tcp(_) | BackendUrl::Unix(_) => {
+                let (decoder, encoder) =
+                    (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
+                Side::new(stream, decoder, encoder, None, &early)
+            }
+        }
+    }
+
+    fn websocket(&self, stream: Stream, early: &[u8], role: Role, masked: bool) -> Side {
+        let kind = match self.bridge.message {
+            RecordKind::Fixed(kind) => kind,
+            RecordKind::Mirror => Kind::Binary,
+        };
+        let decoder = Decoder::WebSocket(websocket::Decoder::new(masked, self.bridge.max_message));
+        let encoder = Encoder::WebSocket(websocket::Encoder::new(role, kind));
+        Side::new(stream, decoder, encoder, Some(role), early)
+    }
+}
+
+impl Shared {
+    /// Runs a session, and tells the log and the metrics about it.
+    async fn run(&self, session: Session, route: &Route) {
+        let number = self.next_session.fetch_add(1, Ordering::Relaxed);
+        let bridge = route.bridge.name.as_str();
+        let active = route.metrics.open();
+        info!(bridge, session = number, "session opened");
+        let begun = Instant::now();
+        let outcome = session.run(&route.metrics, &self.drain, self.drain_spread).await;
+        active.close(outcome.reason);
+        let (up, down) = (outcome.uplink, outcome.downlink);
+        macro_rules! closed {
+            ($level:ident) => {
+                $level!(
+                    bridge,
+                    session = number,
+                    reason = outcome.reason.label(),
+                    detail = outcome.detail,
+                    uplink_messages = up.messages,
+                    uplink_bytes = up.bytes,
+                    downlink_messages = down.messages,
+                    downlink_bytes = down.bytes,
+                    duration_ms = begun.elapsed().as_millis() as u64,
+                    "session closed"
+                )
+            };
+        }
+        match outcome.reason.severity() {
+            Severity::Info => closed!(info),
+            Severity::Warn => closed!(warn),
+        }
+    }
+}
