@@ -234,8 +234,9 @@ impl Door {
         };
         if let Some((route, client, dialled)) = opened {
             let route = &self.routes[route];
-            let session = route.session(client, dialled);
-            self.shared.run(session, route).await;
+            // Boxed, because every async function that passes a value on holds a copy of it.
+            let mut session = Box::new(route.session(client, dialled));
+            self.shared.run(&mut session, route).await;
         }
         drop(permit);
     }
@@ -390,7 +391,7 @@ impl Route {
 
 impl Shared {
     /// Runs a session, and tells the log and the metrics about it.
-    async fn run(&self, session: Session, route: &Route) {
+    async fn run(&self, session: &mut Session, route: &Route) {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed);
         let bridge = route.bridge.name.as_str();
         let active = route.metrics.open();

@@ -128,7 +128,6 @@ where
         })
     });
     let mut connection = http1::Builder::new()
-        .keep_alive(false)
         .max_buf_size(MAX_HEADER)
         .max_header_size(MAX_HEADER)
         .serve_connection(TokioIo::new(stream), service);
@@ -270,6 +269,7 @@ impl Refusal {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
         match self {
             Refusal::NotGet => {
                 headers.insert(ALLOW, HeaderValue::from_static("GET"));

@@ -96,7 +96,7 @@ impl Session {
     /// Runs until both connections are closed. When `drain` is cancelled, the client is asked to leave, at
     /// a random moment within `spread`.
     pub async fn run(
-        mut self,
+        &mut self,
         metrics: &BridgeMetrics,
         drain: &CancellationToken,
         spread: Duration,
@@ -117,7 +117,7 @@ impl Session {
             done
         })
         .await;
-        let (reason, detail) = self.reason.unwrap_or((CloseReason::Closed(Party::Client), None));
+        let (reason, detail) = self.reason.take().unwrap_or((CloseReason::Closed(Party::Client), None));
         Outcome { reason, detail, uplink: self.uplink, downlink: self.downlink }
     }
 
