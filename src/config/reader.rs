@@ -110,11 +110,11 @@ impl<'e> Reader<'e> {
             Value::Integer(number) => u64::try_from(*number).ok(),
             _ => None,
         })?;
-        if size == 0 {
+        if size == 0 || size > i64::MAX as u64 {
             self.errors.push(ConfigError {
                 origin: self.origin.clone(),
                 key: self.full(key),
-                value: Some("0".into()),
+                value: Some(size.to_string()),
                 rule: units::SIZE_RULE.into(),
             });
             return None;

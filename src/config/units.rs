@@ -5,7 +5,7 @@ use std::time::Duration;
 /// What a duration must look like.
 pub(super) const DURATION_RULE: &str = "a duration such as \"500ms\", \"30s\", \"5m\" or \"1h\"";
 /// What a size must look like.
-pub(super) const SIZE_RULE: &str = "a size such as 512, \"64KiB\", \"16MiB\" or \"1GiB\"";
+pub(super) const SIZE_RULE: &str = "a size of 1 byte or more such as 512, \"64KiB\", \"16MiB\" or \"1GiB\"";
 
 const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];

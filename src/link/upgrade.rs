@@ -117,6 +117,7 @@ where
                     let html_type = HeaderValue::from_static("text/html; charset=utf-8");
                     let mut response = Response::new(Full::from(html));
                     response.headers_mut().insert(CONTENT_TYPE, html_type);
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     response
                 }
                 Answer::Refuse(refusal) => {

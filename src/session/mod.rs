@@ -149,6 +149,7 @@ impl Session {
 
     /// Moves what there is from one end to the other; returns whether anything happened.
     fn pump(&mut self, from: Party, cx: &mut Context<'_>) -> bool {
+        let mattered = self.deadline_matters();
         let (source, destination, tally) = match from {
             Party::Client => (&mut self.client, &mut self.backend, &mut self.uplink),
             Party::Backend => (&mut self.backend, &mut self.client, &mut self.downlink),
@@ -180,7 +181,7 @@ impl Session {
             }
         }
         // What is read only to be dropped is no progress: nobody may keep a dying session alive with it.
-        if progressed && self.deadline_matters() {
+        if (progressed || !mattered) && self.deadline_matters() {
             self.last_moved = Instant::now();
         }
         if self.settings.mirror
@@ -198,7 +199,6 @@ impl Session {
             Relayed::Close(close) => self.on_close(from, close),
             Relayed::Refused(error) => self.on_refused(from, &error),
             Relayed::ReadFailed => self.on_broken(from, CloseReason::Reset(from)),
-            Relayed::WriteFailed => self.side(from.other()).output_failed(),
         }
     }
 

@@ -24,8 +24,6 @@ pub(super) enum Relayed {
     Refused(WireError),
     /// Reading from the source failed.
     ReadFailed,
-    /// Writing to the destination failed.
-    WriteFailed,
 }
 
 /// Bytes read at once. Measured: 256 KiB costs the least per byte for large messages, and costs nothing
@@ -74,8 +72,8 @@ pub(super) fn relay(
         scratch.batch.clear();
         let rest = input.rest();
         // Reuse the allocation while it is needed; an idle session has none.
-        if rest.is_empty() {
-            source.unread = Vec::new();
+        if rest.is_empty() || source.unread.capacity() > 2 * WHOLE {
+            source.unread = rest.to_vec();
         } else {
             source.unread.clear();
             source.unread.extend_from_slice(rest);
@@ -101,12 +99,14 @@ fn convert(
         if let Ok(Stop::Control(Control::Pong(_))) = stop {
             continue;
         }
-        let sent = destination.send(cx, batch, input.bytes);
+        if destination.send(cx, batch, input.bytes).is_err() {
+            // What the peer said before it stopped listening may still be on its way to us.
+            destination.output_failed();
+        }
         batch.clear();
         source.unread_is_fresh = matches!(stop, Ok(Stop::Full));
         return match stop {
             Err(error) => Relayed::Refused(error),
-            _ if sent.is_err() => Relayed::WriteFailed,
             Ok(Stop::Full) if destination.congested => Relayed::Something,
             Ok(Stop::Full) => continue,
             Ok(Stop::Dry) => Relayed::Something,

@@ -117,6 +117,9 @@ impl Side {
             match Pin::new(&mut self.stream).poll_write(cx, &self.unsent[self.sent..]) {
                 Poll::Ready(sent) => {
                     let sent = sent?;
+                    if sent == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
                     self.sent += sent;
                     went += sent;
                 }

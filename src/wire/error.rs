@@ -40,6 +40,8 @@ pub struct ByteOrderHint {
     pub value: u64,
     /// Its value in the other byte order, which is within the limit.
     pub swapped: u64,
+    /// Whether the field stands alone in front of the message, so that the other order is a framing word.
+    pub is_plain: bool,
 }
 
 impl fmt::Display for WireError {
@@ -76,7 +78,10 @@ impl fmt::Display for ByteOrderHint {
         };
         let (value, swapped) = (grouped(self.value), grouped(self.swapped));
         let bits = self.bytes.len() * 8;
-        write!(f, "is {value} {this}, {swapped} {other}: is the framing u{bits}{order}?")
+        match self.is_plain && matches!(bits, 16 | 24 | 32 | 64) {
+            true => write!(f, "is {value} {this}, {swapped} {other}: is the framing u{bits}{order}?"),
+            false => write!(f, "is {value} {this}, {swapped} {other}: is that the byte order?"),
+        }
     }
 }
 
@@ -107,6 +112,7 @@ mod tests {
                 big_endian: true,
                 value: 83_886_080,
                 swapped: 5,
+                is_plain: true,
             }),
         };
         assert_eq!(

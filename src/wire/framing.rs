@@ -70,7 +70,11 @@ impl Framing {
         if field.max_frame_length < u64::from(field.offset) + u64::from(field.length) {
             return error("max_frame_length", "at least the size of the header");
         }
-        Ok(Framing(Kind::Prefixed(Prefix::Field(field))))
+        let prefix = Prefix::Field(field);
+        if prefix.longest() == 0 {
+            return error("length_adjustment", "such that a message of at least one byte is possible");
+        }
+        Ok(Framing(Kind::Prefixed(prefix)))
     }
 
     /// Messages between two markers; `start` may be empty.
@@ -93,11 +97,11 @@ impl Framing {
     }
 
     /// Whether pieces of a byte stream can become messages here: not where a message must bring a header
-    /// of its own, or must not contain a marker.
+    /// of its own, be of some length at least, or not contain a marker.
     pub fn takes_any_bytes(&self) -> bool {
         match &self.0 {
             Kind::Raw | Kind::Prefixed(Prefix::Varint) => true,
-            Kind::Prefixed(Prefix::Field(field)) => !field.keep_header,
+            Kind::Prefixed(Prefix::Field(field)) => !field.keep_header && field.adjustment <= 0,
             Kind::Marked(_) => false,
         }
     }
@@ -140,7 +144,7 @@ impl fmt::Display for Framing {
                 )?;
                 write!(f, ", initial_bytes_to_strip = {strip}")?;
                 if field.max_frame_length < u64::MAX {
-                    write!(f, ", max_frame_length = {}", field.max_frame_length)?;
+                    write!(f, ", max_frame_length = \"{}B\"", field.max_frame_length)?;
                 }
                 f.write_str(" }")
             }

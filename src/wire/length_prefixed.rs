@@ -74,7 +74,8 @@ impl LengthField {
         let payload = frame - strip as u64;
         if payload > max || frame > self.max_frame_length {
             let hint = self.byte_order_hint(header, value, max);
-            return Err(WireError::TooLong { len: payload, max: max.min(self.max_frame_length), hint });
+            let (len, max) = if payload > max { (payload, max) } else { (frame, self.max_frame_length) };
+            return Err(WireError::TooLong { len, max, hint });
         }
         Ok(Announced { strip, payload })
     }
@@ -92,7 +93,8 @@ impl LengthField {
         let swapped = self.value(header, other);
         let plausible = self.frame_len(swapped).is_some_and(|frame| frame <= max.min(self.max_frame_length));
         let bytes = header[usize::from(self.offset)..self.header_len()].to_vec();
-        plausible.then_some(ByteOrderHint { bytes, big_endian, value, swapped })
+        let is_plain = self.offset == 0 && self.adjustment == 0 && !self.keep_header;
+        plausible.then_some(ByteOrderHint { bytes, big_endian, value, swapped, is_plain })
     }
 
     /// The length field for a message, or why there is none.
@@ -152,8 +154,12 @@ impl Prefix {
         match self {
             Prefix::Field(field) => {
                 let values = if field.length == 8 { u64::MAX } else { (1 << (8 * field.length)) - 1 };
-                let by_value = values.saturating_add_signed(field.adjustment.into());
-                by_value.min(field.max_frame_length.saturating_sub(field.header_len() as u64))
+                let header = field.header_len() as u64;
+                let after = values.saturating_add_signed(field.adjustment.into());
+                match field.keep_header {
+                    true => after.saturating_add(header).min(field.max_frame_length),
+                    false => after.min(field.max_frame_length.saturating_sub(header)),
+                }
             }
             Prefix::Varint => u64::MAX,
         }
@@ -213,15 +219,23 @@ impl Decoder {
 #[derive(Debug)]
 pub struct Encoder {
     prefix: Prefix,
-    /// Payload still to come of the record being written.
-    left: u64,
-    /// A message whose length is not known until it ends.
-    gathered: Option<Vec<u8>>,
+    progress: Progress,
+}
+
+/// How far the message being written has come.
+#[derive(Debug)]
+enum Progress {
+    /// No message is being written.
+    Between,
+    /// Its record has begun; this many bytes are missing.
+    Streaming(u64),
+    /// Its record cannot begin yet: its length is not known, or not all of the header it brings is here.
+    Gathering { bytes: Vec<u8>, total: Option<u64> },
 }
 
 impl Encoder {
     pub(crate) fn new(prefix: Prefix) -> Self {
-        Encoder { prefix, left: 0, gathered: None }
+        Encoder { prefix, progress: Progress::Between }
     }
 
     pub(crate) fn prefix(&self) -> &Prefix {
@@ -230,38 +244,70 @@ impl Encoder {
 
     /// Whether no record is half written.
     pub(crate) fn is_between_messages(&self) -> bool {
-        self.left == 0
+        !matches!(self.progress, Progress::Streaming(_))
     }
 
     pub(crate) fn put(&mut self, part: &Part, input: &Input<'_>, out: &mut Batch) -> Result<(), WireError> {
         let bytes = &input.bytes[part.payload.clone()];
-        let total = part.total.or_else(|| (part.last && self.left == 0).then_some(bytes.len() as u64));
-        if let Some(gathered) = &mut self.gathered {
-            gathered.extend_from_slice(bytes);
-        } else if self.left > 0 {
-            self.left -= bytes.len() as u64;
-            out.payload(input.bytes, &part.payload);
-        } else if let Some(total) = total.filter(|_| part.last || self.can_stream(bytes)) {
-            self.begin(bytes, total, out)?;
-            self.left = total - bytes.len() as u64;
-            out.payload(input.bytes, &part.payload);
-        } else {
-            self.gathered = Some(bytes.to_vec());
-        }
-        if part.last
-            && let Some(gathered) = self.gathered.take()
-        {
-            self.begin(&gathered, gathered.len() as u64, out)?;
-            out.copy(&gathered);
+        match std::mem::replace(&mut self.progress, Progress::Between) {
+            Progress::Streaming(left) => {
+                out.payload(input.bytes, &part.payload);
+                self.advance(left - bytes.len() as u64, part.last);
+            }
+            Progress::Between => {
+                let total = part.total.or(part.last.then_some(bytes.len() as u64));
+                match total.filter(|_| part.last || self.can_begin(bytes)) {
+                    Some(total) => {
+                        self.begin(bytes, total, out)?;
+                        out.payload(input.bytes, &part.payload);
+                        self.advance(total - bytes.len() as u64, part.last);
+                    }
+                    None => {
+                        self.check_length(total.unwrap_or(bytes.len() as u64))?;
+                        self.progress = Progress::Gathering { bytes: bytes.to_vec(), total };
+                    }
+                }
+            }
+            Progress::Gathering { bytes: mut gathered, total } => {
+                gathered.extend_from_slice(bytes);
+                let len = gathered.len() as u64;
+                let total = total.or(part.last.then_some(len));
+                match total.filter(|_| part.last || self.can_begin(&gathered)) {
+                    Some(total) => {
+                        self.begin(&gathered, total, out)?;
+                        out.copy(&gathered);
+                        self.advance(total - len, part.last);
+                    }
+                    None => {
+                        self.check_length(total.unwrap_or(len))?;
+                        self.progress = Progress::Gathering { bytes: gathered, total };
+                    }
+                }
+            }
         }
         Ok(())
     }
 
-    /// Whether the first piece of a message of known length suffices to begin its record.
-    fn can_stream(&self, first: &[u8]) -> bool {
+    fn advance(&mut self, left: u64, last: bool) {
+        self.progress = if last { Progress::Between } else { Progress::Streaming(left) };
+    }
+
+    /// Whether the first bytes of a message suffice to begin its record.
+    fn can_begin(&self, first: &[u8]) -> bool {
         match &self.prefix {
             Prefix::Field(field) => !field.keep_header || first.len() >= field.header_len(),
             Prefix::Varint => true,
+        }
+    }
+
+    /// Refuses a message that no record can hold, before more of it is stored.
+    fn check_length(&self, len: u64) -> Result<(), WireError> {
+        let longest = self.prefix.longest();
+        match len > longest {
+            true => Err(WireError::Unframeable(format!(
+                "a message of {len} bytes or more does not fit the other end's records of up to {longest}"
+            ))),
+            false => Ok(()),
         }
     }
 

@@ -50,7 +50,8 @@ impl CloseFrame {
             [_] => return Err(WireError::Protocol("a close frame with a payload of one byte")),
             [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
         };
-        if !CloseCode::from(code).is_allowed() {
+        // 1014, Bad Gateway, was registered after tungstenite's list was made.
+        if !CloseCode::from(code).is_allowed() && code != 1014 {
             return Err(WireError::Protocol("a close code that must not be sent"));
         }
         let reason = std::str::from_utf8(reason).map_err(|_| WireError::InvalidUtf8)?;
