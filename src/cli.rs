@@ -42,7 +42,7 @@ pub enum Command {
     /// Validate the config file, list every error, print the effective config
     Check(ConfigFile),
     /// Serve one bridge without a config file
-    Bridge(BridgeCommand),
+    Bridge(Box<BridgeCommand>),
 }
 
 /// Which config file.

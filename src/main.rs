@@ -23,12 +23,18 @@ fn main() -> ExitCode {
     let config = match load(cli) {
         Ok(config) => config,
         Err(text) => {
-            eprint!("{text}");
+            #[expect(clippy::print_stderr, reason = "there is no log before there is a config")]
+            {
+                eprint!("{text}");
+            }
             return ExitCode::from(USAGE);
         }
     };
     if is_check {
-        print!("{config}");
+        #[expect(clippy::print_stdout, reason = "this is what was asked for")]
+        {
+            print!("{config}");
+        }
         return ExitCode::SUCCESS;
     }
     start_logging(config.log);
@@ -66,9 +72,10 @@ fn load(cli: Cli) -> Result<Config, String> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file: name one with -c, or see natpulse --help".into(),
-        _ => error.to_string(),
+    std::fs::read_to_string(path).map_err(|error| {
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        let advice = if is_missing { "; name one with -c, or see natpulse --help" } else { "" };
+        format!("{error}{advice}")
     })
 }
 

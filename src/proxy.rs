@@ -16,7 +16,8 @@ use tracing::{debug, info, warn};
 use crate::close::Severity;
 use crate::config::{Backend, Bridge, Config, Listen, Server};
 use crate::link::{
-    Answer, BackendUrl, Dialled, ListenUrl, Listener, Refusal, Stream, Upgraded, Wanted, dial, upgrade,
+    Answer, BackendUrl, Dialled, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, dial,
+    upgrade,
 };
 use crate::metrics::{BridgeMetrics, Handshake, Metrics};
 use crate::session::{RecordKind, Session, Settings, Side};
@@ -270,22 +271,20 @@ impl Door {
         let upgraded = upgrade(stream, self.shared.handshake_timeout, decide).await;
         // What asked for no bridge is counted with the first one of its address.
         let metrics = &self.routes[asked.into_inner() as usize].metrics;
-        let (result, opened) = match upgraded {
-            Upgraded::Open { stream, early, route, dialled } => {
-                (Handshake::Accepted, Some((route, (stream, early), dialled)))
+        let result = match upgraded {
+            Ok(Opened { stream, early, route, dialled }) => {
+                metrics.handshake(Handshake::Accepted);
+                return Some((route, (stream, early), dialled));
             }
-            Upgraded::Answered(None) => return None,
-            Upgraded::Answered(Some(Refusal::BadGateway)) => (Handshake::BackendFailed, None),
-            Upgraded::Answered(Some(Refusal::Unavailable)) => (Handshake::Unavailable, None),
-            Upgraded::Answered(Some(refusal)) => {
-                debug!(?refusal, "handshake refused");
-                (Handshake::Rejected, None)
-            }
-            Upgraded::Broken => (Handshake::Rejected, None),
-            Upgraded::TimedOut => (Handshake::TimedOut, None),
+            Err(NotOpened::Page) => return None,
+            Err(NotOpened::Refused(Refusal::BadGateway)) => Handshake::BackendFailed,
+            Err(NotOpened::Refused(Refusal::Unavailable)) => Handshake::Unavailable,
+            Err(NotOpened::TimedOut) => Handshake::TimedOut,
+            Err(NotOpened::Refused(_) | NotOpened::Broken) => Handshake::Rejected,
         };
+        debug!(?result, "no session opened");
         metrics.handshake(result);
-        opened
+        None
     }
 
     /// The bridge for a path: the one that names it, else the one whose path ends in `*` and fits best.

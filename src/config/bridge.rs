@@ -56,13 +56,17 @@ pub(super) const DEFAULT_DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_LINGER: Duration = Duration::from_secs(30);
 
 pub(super) fn read_all(node: Node, errors: &mut Vec<ConfigError>) -> Vec<Bridge> {
+    let text = node.to_string();
     let nodes = match node.value {
         Value::Array(nodes) if !nodes.is_empty() => nodes,
-        value => {
-            let node = Node { value, origin: node.origin };
+        Value::Array(_)
+        | Value::Table(_)
+        | Value::String(_)
+        | Value::Integer(_)
+        | Value::Boolean(_)
+        | Value::Other(_) => {
             let rule = "at least one [[bridge]] table".into();
-            let value = Some(node.to_string());
-            errors.push(ConfigError { origin: node.origin, key: "bridge".into(), value, rule });
+            errors.push(ConfigError { origin: node.origin, key: "bridge".into(), value: Some(text), rule });
             return Vec::new();
         }
     };
@@ -90,12 +94,12 @@ fn read(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Bridge>
     let dial_timeout = reader.duration("dial_timeout").unwrap_or(DEFAULT_DIAL_TIMEOUT);
     let linger = reader.duration("linger").unwrap_or(DEFAULT_LINGER);
     let demo = reader.boolean("demo").unwrap_or(false);
-    let name = name.and_then(|node| match &node.value {
-        Value::String(name) if is_name(name) => Some(name.clone()),
-        _ => {
+    let name = name.and_then(|node| {
+        let name = node.value.as_str().filter(|name| is_name(name)).map(str::to_owned);
+        if name.is_none() {
             reader.wrong("name", &node, NAME_RULE);
-            None
         }
+        name
     });
     reader.finish();
     let listen = listen.and_then(|node| read_end(&format!("{path}.listen"), node, ListenUrl::parse, errors));
@@ -141,10 +145,7 @@ fn read_end<U>(
     let url = reader.required("url", "a URL");
     let framing = reader.take("framing");
     let url = url.and_then(|node| {
-        let parsed = match &node.value {
-            Value::String(text) => parse(text),
-            _ => Err("a URL".into()),
-        };
+        let parsed = node.value.as_str().map_or_else(|| Err("a URL".into()), parse);
         parsed.map_err(|rule| reader.wrong("url", &node, &rule)).ok()
     });
     reader.finish();
@@ -200,7 +201,9 @@ fn read_framing(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option
                 }
             }
         }
-        _ => fail("", node.to_string(), "a word or a table".into()),
+        Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::Other(_) => {
+            fail("", node.to_string(), "a word or a table".into())
+        }
     }
 }
 
@@ -236,10 +239,7 @@ fn read_length_field(reader: &mut Reader<'_>) -> Result<Framing, crate::wire::Fr
 fn read_markers(reader: &mut Reader<'_>) -> Result<Framing, crate::wire::FramingError> {
     let rule = "text, or bytes as \"hex:7e\"";
     let mut marker = |key| {
-        let bytes = reader.parsed(key, rule, |value| match value {
-            Value::String(text) => bytes(text),
-            _ => None,
-        });
+        let bytes = reader.parsed(key, rule, |value| value.as_str().and_then(bytes));
         bytes.unwrap_or_default()
     };
     let (start, end) = (marker("start"), marker("end"));
@@ -259,15 +259,13 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
 fn read_subprotocols(reader: &mut Reader<'_>) -> Vec<String> {
     let rule = "a list of distinct subprotocol names, which are made of letters, digits and !#$%&'*+-.^_`|~";
     let read = reader.parsed("subprotocols", rule, |value| {
-        let Value::Array(nodes) = value else {
-            return None;
-        };
-        let mut names = Vec::new();
-        for node in nodes {
-            match &node.value {
-                Value::String(name) if is_token(name) && !names.contains(name) => names.push(name.clone()),
-                _ => return None,
+        let mut names: Vec<String> = Vec::new();
+        for node in value.as_array()? {
+            let name = node.value.as_str().filter(|name| is_token(name))?;
+            if names.iter().any(|known| known == name) {
+                return None;
             }
+            names.push(name.to_owned());
         }
         Some(names)
     });

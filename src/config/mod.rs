@@ -261,11 +261,9 @@ fn read_admin(node: Option<Node>, errors: &mut Vec<ConfigError>) -> SocketAddr {
         return ADMIN;
     };
     let mut reader = Reader::new("admin", node, errors);
-    let listen =
-        reader.parsed("listen", "an address and a port such as \"127.0.0.1:9464\"", |value| match value {
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        });
+    let listen = reader.parsed("listen", "an address and a port such as \"127.0.0.1:9464\"", |value| {
+        value.as_str()?.parse().ok()
+    });
     reader.finish();
     listen.unwrap_or(ADMIN)
 }

@@ -17,19 +17,14 @@ pub(super) struct Reader<'e> {
 impl<'e> Reader<'e> {
     /// Reads `node`, which `path` leads to.
     pub(super) fn new(path: &str, node: Node, errors: &'e mut Vec<ConfigError>) -> Reader<'e> {
+        let text = node.to_string();
         let Node { value, origin } = node;
-        let entries = match value {
-            Value::Table(entries) => entries,
-            value => {
-                let value = Some(Node { value, origin: origin.clone() }.to_string());
-                errors.push(ConfigError {
-                    origin: origin.clone(),
-                    key: path.into(),
-                    value,
-                    rule: "a table".into(),
-                });
-                Vec::new()
-            }
+        let entries = if let Value::Table(entries) = value {
+            entries
+        } else {
+            let (origin, key) = (origin.clone(), path.to_owned());
+            errors.push(ConfigError { origin, key, value: Some(text), rule: "a table".into() });
+            Vec::new()
         };
         Reader { path: path.to_owned(), origin, entries, known: Vec::new(), errors }
     }
@@ -69,18 +64,15 @@ impl<'e> Reader<'e> {
     /// Takes a word from a list.
     pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         let names: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-        self.parsed(key, &format!("one of {}", names.join(", ")), |value| match value {
-            Value::String(text) => words.iter().find(|(word, _)| word == text).map(|(_, meaning)| *meaning),
-            _ => None,
+        self.parsed(key, &format!("one of {}", names.join(", ")), |value| {
+            let text = value.as_str()?;
+            words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning)
         })
     }
 
     /// Takes true or false.
     pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
-        self.parsed(key, "true or false", |value| match value {
-            Value::Boolean(flag) => Some(*flag),
-            _ => None,
-        })
+        self.parsed(key, "true or false", Value::as_boolean)
     }
 
     /// Takes a whole number within a range.
@@ -89,26 +81,19 @@ impl<'e> Reader<'e> {
             i64::MAX => format!("a whole number of at least {}", range.start()),
             end => format!("a whole number from {} to {end}", range.start()),
         };
-        self.parsed(key, &rule, |value| match value {
-            Value::Integer(number) if range.contains(number) => Some(*number),
-            _ => None,
-        })
+        self.parsed(key, &rule, |value| value.as_integer().filter(|number| range.contains(number)))
     }
 
     /// Takes a duration.
     pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
-        self.parsed(key, units::DURATION_RULE, |value| match value {
-            Value::String(text) => units::duration(text),
-            _ => None,
-        })
+        self.parsed(key, units::DURATION_RULE, |value| value.as_str().and_then(units::duration))
     }
 
     /// Takes a size in bytes that is not 0.
     pub(super) fn size(&mut self, key: &'static str) -> Option<u64> {
-        let size = self.parsed(key, units::SIZE_RULE, |value| match value {
-            Value::String(text) => units::size(text),
-            Value::Integer(number) => u64::try_from(*number).ok(),
-            _ => None,
+        let size = self.parsed(key, units::SIZE_RULE, |value| match value.as_integer() {
+            Some(number) => u64::try_from(number).ok(),
+            None => value.as_str().and_then(units::size),
         })?;
         if size == 0 || size > i64::MAX as u64 {
             self.errors.push(ConfigError {

@@ -26,6 +26,28 @@ pub(super) enum Value {
     Other(String),
 }
 
+impl Value {
+    /// The text of a string.
+    pub(super) fn as_str(&self) -> Option<&str> {
+        if let Value::String(text) = self { Some(text) } else { None }
+    }
+
+    /// A whole number.
+    pub(super) fn as_integer(&self) -> Option<i64> {
+        if let Value::Integer(number) = self { Some(*number) } else { None }
+    }
+
+    /// True or false.
+    pub(super) fn as_boolean(&self) -> Option<bool> {
+        if let Value::Boolean(flag) = self { Some(*flag) } else { None }
+    }
+
+    /// The items of an array.
+    pub(super) fn as_array(&self) -> Option<&[Node]> {
+        if let Value::Array(nodes) = self { Some(nodes) } else { None }
+    }
+}
+
 /// Where a value was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
@@ -158,7 +180,7 @@ impl Node {
                 }
                 _ => false,
             },
-            _ => false,
+            Value::String(_) | Value::Integer(_) | Value::Boolean(_) | Value::Other(_) => false,
         }
     }
 }

@@ -129,11 +129,11 @@ fn is_bare(uri: &Uri) -> bool {
 }
 
 fn authority(uri: &Uri) -> Option<Authority> {
-    let default = (uri.scheme_str() == Some("ws")).then_some(80);
-    let port = uri.port_u16().or(default.filter(|_| uri.port().is_none()))?;
-    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
-    let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-    (!host.is_empty() && !has_user).then(|| Authority { host: host.to_owned(), port })
+    let (text, host) = (uri.authority()?.as_str(), uri.host()?);
+    let default = (uri.scheme_str() == Some("ws") && text == host).then_some(80);
+    let port = uri.port_u16().or(default)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty() && !text.contains('@')).then(|| Authority { host: host.to_owned(), port })
 }
 
 fn address(uri: &Uri) -> Option<SocketAddr> {

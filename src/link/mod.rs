@@ -12,4 +12,4 @@ pub use echo::Echo;
 pub use endpoint::{Authority, BackendUrl, ListenUrl};
 pub use listen::Listener;
 pub use stream::Stream;
-pub use upgrade::{Answer, Refusal, Upgraded, Wanted, upgrade};
+pub use upgrade::{Answer, NotOpened, Opened, Refusal, Wanted, upgrade};

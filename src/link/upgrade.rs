@@ -72,22 +72,26 @@ pub enum Answer {
     Refuse(Refusal),
 }
 
-/// What became of a connection.
+/// A connection that has become a WebSocket.
 #[derive(Debug)]
-pub enum Upgraded {
-    /// It is a WebSocket.
-    Open {
-        /// The connection.
-        stream: Stream,
-        /// Bytes that came right behind the request.
-        early: Bytes,
-        /// Which bridge it is for.
-        route: usize,
-        /// The bridge's backend.
-        dialled: Dialled,
-    },
-    /// It was answered and closed.
-    Answered(Option<Refusal>),
+pub struct Opened {
+    /// The connection.
+    pub stream: Stream,
+    /// Bytes that came right behind the request.
+    pub early: Bytes,
+    /// Which bridge it is for.
+    pub route: usize,
+    /// The bridge's backend.
+    pub dialled: Dialled,
+}
+
+/// Why a connection has not become one, and is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// A page was shown.
+    Page,
+    /// It was told no.
+    Refused(Refusal),
     /// The request did not come in time.
     TimedOut,
     /// It was no HTTP, or ended early.
@@ -96,7 +100,14 @@ pub enum Upgraded {
 
 /// Serves one request on a fresh connection: `decide` says what becomes of it. A client that takes longer
 /// than `patience` to ask is sent away.
-pub async fn upgrade<F>(stream: Stream, patience: Duration, decide: impl Fn(Wanted) -> F) -> Upgraded
+///
+/// # Errors
+/// Why there is no session; the client has been told where that is possible.
+pub async fn upgrade<F>(
+    stream: Stream,
+    patience: Duration,
+    decide: impl Fn(Wanted) -> F,
+) -> Result<Opened, NotOpened>
 where
     F: Future<Output = Answer>,
 {
@@ -144,25 +155,20 @@ where
     let mut stream = parts.io.into_inner();
     let opened = opened.lock().expect("nobody panics with this lock").take();
     let refused = *refused.lock().expect("nobody panics with this lock");
-    match (served, opened) {
+    let failed = match (served, opened) {
         (Some(Ok(())), Some((route, dialled))) => {
-            Upgraded::Open { stream, early: parts.read_buf, route, dialled }
+            return Ok(Opened { stream, early: parts.read_buf, route, dialled });
         }
-        (Some(served), _) => {
-            depart(stream).await;
-            if served.is_ok() && has_asked.load(Ordering::Relaxed) {
-                Upgraded::Answered(refused)
-            } else {
-                Upgraded::Broken
-            }
-        }
+        (Some(Ok(())), None) if has_asked.into_inner() => refused.map_or(NotOpened::Page, NotOpened::Refused),
+        (Some(_), _) => NotOpened::Broken,
         (None, _) => {
             // The client may be gone; then nobody misses the answer.
             let _ = stream.write_all(REQUEST_TIMEOUT).await;
-            depart(stream).await;
-            Upgraded::TimedOut
+            NotOpened::TimedOut
         }
-    }
+    };
+    depart(stream).await;
+    Err(failed)
 }
 
 const REQUEST_TIMEOUT: &[u8] =

@@ -172,14 +172,7 @@ impl Session {
             false => Relayed::Nothing,
         };
         progressed |= before != *tally;
-        match relayed {
-            Relayed::Nothing => {}
-            Relayed::Something => moved = true,
-            _ => {
-                self.on_event(from, relayed);
-                moved = true;
-            }
-        }
+        moved |= self.on_relayed(from, relayed);
         // What is read only to be dropped is no progress: nobody may keep a dying session alive with it.
         if (progressed || !mattered) && self.deadline_matters() {
             self.last_moved = Instant::now();
@@ -192,14 +185,17 @@ impl Session {
         moved
     }
 
-    fn on_event(&mut self, from: Party, event: Relayed) {
-        match event {
-            Relayed::Nothing | Relayed::Something => {}
+    /// Draws the consequences; returns whether anything happened.
+    fn on_relayed(&mut self, from: Party, relayed: Relayed) -> bool {
+        match relayed {
+            Relayed::Nothing => return false,
+            Relayed::Something => {}
             Relayed::Eof => self.on_eof(from),
             Relayed::Close(close) => self.on_close(from, close),
             Relayed::Refused(error) => self.on_refused(from, &error),
             Relayed::ReadFailed => self.on_broken(from, CloseReason::Reset(from)),
         }
+        true
     }
 
     fn on_eof(&mut self, from: Party) {
