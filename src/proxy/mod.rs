@@ -1,5 +1,7 @@
 //! The proxy: binds what the config names, accepts clients, gives each a task, and lets them go.
 
+mod route;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -14,15 +16,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::close::Severity;
-use crate::config::{Backend, Bridge, Config, Listen, Server};
+use crate::config::{Bridge, Config, Server};
 use crate::link::{
-    Answer, BackendUrl, Dialled, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, dial,
-    upgrade,
+    Answer, Dialled, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade,
 };
-use crate::metrics::{BridgeMetrics, Handshake, Metrics};
-use crate::session::{RecordKind, Session, Settings, Side};
-use crate::wire::websocket::{self, Role};
-use crate::wire::{Decoder, Encoder, Kind};
+use crate::metrics::{Handshake, Metrics};
+use crate::session::Session;
+use route::Route;
 
 /// Descriptors that sessions leave to listeners, the admin port, the runtime and refusals under way.
 const RESERVED_DESCRIPTORS: u64 = 128;
@@ -48,12 +48,6 @@ pub struct Proxy {
 struct Door {
     routes: Vec<Route>,
     shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Route {
-    bridge: Bridge,
-    metrics: BridgeMetrics,
 }
 
 /// What all doors have in common.
@@ -305,87 +299,6 @@ impl Door {
 fn is_about_the_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
-}
-
-impl Route {
-    async fn answer(&self, index: usize, wanted: Wanted, has_room: bool) -> Answer {
-        if self.bridge.demo && wanted.is_plain_get {
-            return Answer::Page(include_str!("link/demo.html"));
-        }
-        let offered = match wanted.upgrade {
-            Ok(offered) => offered,
-            Err(refusal) => return Answer::Refuse(refusal),
-        };
-        if !has_room {
-            return Answer::Refuse(Refusal::Unavailable);
-        }
-        // A bridge that names no subprotocols leaves the choice to a WebSocket backend.
-        let ours = &self.bridge.subprotocols;
-        let chosen = ours.iter().find(|name| offered.contains(name)).cloned();
-        let offers = if ours.is_empty() { offered } else { chosen.iter().cloned().collect() };
-        match self.dial(&offers).await {
-            Some(dialled) => {
-                let subprotocol = chosen.or_else(|| dialled.subprotocol.clone());
-                Answer::Open { route: index, dialled, subprotocol }
-            }
-            None => Answer::Refuse(Refusal::BadGateway),
-        }
-    }
-
-    async fn dial(&self, subprotocols: &[String]) -> Option<Dialled> {
-        let url = &self.bridge.backend.url;
-        let error = match timeout(self.bridge.dial_timeout, dial(url, subprotocols)).await {
-            Ok(Ok(dialled)) => return Some(dialled),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {:?}", self.bridge.dial_timeout),
-        };
-        warn!(bridge = self.bridge.name, backend = %url, error, "cannot dial the backend");
-        None
-    }
-
-    fn session(&self, (client, early): (Stream, Bytes), dialled: Dialled) -> Session {
-        let Bridge { listen, backend, message, linger, .. } = &self.bridge;
-        let client = self.client_side(listen, client, &early);
-        let backend = self.backend_side(backend, dialled);
-        Session::new(client, backend, Settings { linger: *linger, mirror: *message == RecordKind::Mirror })
-    }
-
-    fn client_side(&self, end: &Listen, stream: Stream, early: &[u8]) -> Side {
-        match end.url {
-            ListenUrl::Ws { .. } => self.websocket(stream, early, Role::Server, true),
-            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => {
-                let (decoder, encoder) =
-                    (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
-                Side::new(stream, decoder, encoder, None, early)
-            }
-        }
-    }
-
-    fn backend_side(&self, end: &Backend, dialled: Dialled) -> Side {
-        let Dialled { stream, early, .. } = dialled;
-        match end.url {
-            BackendUrl::Ws { .. } => {
-                self.websocket(stream, &early, Role::Client { mask_key: rand::random }, false)
-            }
-            // The echo service hears its own words: frames that nobody has masked.
-            BackendUrl::Echo => self.websocket(stream, &early, Role::Server, false),
-            BackendUrl::Tcp(_) | BackendUrl::Unix(_) => {
-                let (decoder, encoder) =
-                    (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
-                Side::new(stream, decoder, encoder, None, &early)
-            }
-        }
-    }
-
-    fn websocket(&self, stream: Stream, early: &[u8], role: Role, masked: bool) -> Side {
-        let kind = match self.bridge.message {
-            RecordKind::Fixed(kind) => kind,
-            RecordKind::Mirror => Kind::Binary,
-        };
-        let decoder = Decoder::WebSocket(websocket::Decoder::new(masked, self.bridge.max_message));
-        let encoder = Encoder::WebSocket(websocket::Encoder::new(role, kind));
-        Side::new(stream, decoder, encoder, Some(role), early)
-    }
 }
 
 impl Shared {

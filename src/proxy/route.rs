@@ -1,0 +1,103 @@
+//! One bridge at work: what it answers, whom it dials, how its two ends speak.
+
+use hyper::body::Bytes;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::config::{Backend, Bridge, Listen};
+use crate::link::{Answer, BackendUrl, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
+use crate::metrics::BridgeMetrics;
+use crate::session::{RecordKind, Session, Settings, Side};
+use crate::wire::websocket::{self, Role};
+use crate::wire::{Decoder, Encoder, Kind};
+
+/// A bridge and what it counts.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) bridge: Bridge,
+    pub(super) metrics: BridgeMetrics,
+}
+
+impl Route {
+    /// What to do with a request that asks for this bridge.
+    pub(super) async fn answer(&self, index: usize, wanted: Wanted, has_room: bool) -> Answer {
+        if self.bridge.demo && wanted.is_plain_get {
+            return Answer::Page(include_str!("demo.html"));
+        }
+        let offered = match wanted.upgrade {
+            Ok(offered) => offered,
+            Err(refusal) => return Answer::Refuse(refusal),
+        };
+        if !has_room {
+            return Answer::Refuse(Refusal::Unavailable);
+        }
+        // A bridge that names no subprotocols leaves the choice to a WebSocket backend.
+        let ours = &self.bridge.subprotocols;
+        let chosen = ours.iter().find(|name| offered.contains(name)).cloned();
+        let offers = if ours.is_empty() { offered } else { chosen.iter().cloned().collect() };
+        match self.dial(&offers).await {
+            Some(dialled) => {
+                let subprotocol = chosen.or_else(|| dialled.subprotocol.clone());
+                Answer::Open { route: index, dialled, subprotocol }
+            }
+            None => Answer::Refuse(Refusal::BadGateway),
+        }
+    }
+
+    /// Dials the backend; a failure is logged.
+    pub(super) async fn dial(&self, subprotocols: &[String]) -> Option<Dialled> {
+        let url = &self.bridge.backend.url;
+        let error = match timeout(self.bridge.dial_timeout, dial(url, subprotocols)).await {
+            Ok(Ok(dialled)) => return Some(dialled),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {:?}", self.bridge.dial_timeout),
+        };
+        warn!(bridge = self.bridge.name, backend = %url, error, "cannot dial the backend");
+        None
+    }
+
+    /// A session between a client and the backend that was dialled for it.
+    pub(super) fn session(&self, (client, early): (Stream, Bytes), dialled: Dialled) -> Session {
+        let Bridge { listen, backend, message, linger, .. } = &self.bridge;
+        let client = self.client_side(listen, client, &early);
+        let backend = self.backend_side(backend, dialled);
+        Session::new(client, backend, Settings { linger: *linger, mirror: *message == RecordKind::Mirror })
+    }
+
+    fn client_side(&self, end: &Listen, stream: Stream, early: &[u8]) -> Side {
+        match end.url {
+            ListenUrl::Ws { .. } => self.websocket(stream, early, Role::Server, true),
+            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => {
+                let (decoder, encoder) =
+                    (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
+                Side::new(stream, decoder, encoder, None, early)
+            }
+        }
+    }
+
+    fn backend_side(&self, end: &Backend, dialled: Dialled) -> Side {
+        let Dialled { stream, early, .. } = dialled;
+        match end.url {
+            BackendUrl::Ws { .. } => {
+                self.websocket(stream, &early, Role::Client { mask_key: rand::random }, false)
+            }
+            // The echo service hears its own words: frames that nobody has masked.
+            BackendUrl::Echo => self.websocket(stream, &early, Role::Server, false),
+            BackendUrl::Tcp(_) | BackendUrl::Unix(_) => {
+                let (decoder, encoder) =
+                    (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
+                Side::new(stream, decoder, encoder, None, &early)
+            }
+        }
+    }
+
+    fn websocket(&self, stream: Stream, early: &[u8], role: Role, masked: bool) -> Side {
+        let kind = match self.bridge.message {
+            RecordKind::Fixed(kind) => kind,
+            RecordKind::Mirror => Kind::Binary,
+        };
+        let decoder = Decoder::WebSocket(websocket::Decoder::new(masked, self.bridge.max_message));
+        let encoder = Encoder::WebSocket(websocket::Encoder::new(role, kind));
+        Side::new(stream, decoder, encoder, Some(role), early)
+    }
+}
