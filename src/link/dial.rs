@@ -68,13 +68,13 @@ impl From<hyper::Error> for DialError {
     }
 }
 
-/// Dials a backend; a WebSocket is offered `subprotocols`.
+/// Dials a backend; a WebSocket is offered `subprotocols`. Messages will have up to `longest` bytes.
 ///
 /// # Errors
 /// No connection, or no upgrade. There is no timeout here.
-pub async fn dial(url: &BackendUrl, subprotocols: &[String]) -> Result<Dialled, DialError> {
+pub async fn dial(url: &BackendUrl, subprotocols: &[String], longest: u64) -> Result<Dialled, DialError> {
     let stream = match url {
-        BackendUrl::Echo => Stream::Echo(Echo::default()),
+        BackendUrl::Echo => Stream::Echo(Echo::new(longest)),
         BackendUrl::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
         BackendUrl::Tcp(authority) | BackendUrl::Ws { authority, .. } => connect(authority).await?,
     };

@@ -10,8 +10,9 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A pipe from its own input to its own output. Owned by one task.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Echo {
+    capacity: usize,
     bytes: Vec<u8>,
     read: usize,
     shut: bool,
@@ -20,8 +21,15 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// Bytes held at most: one batch of output, so that a message cut into fragments stays cut into few.
-    const CAPACITY: usize = 256 * 1024;
+    /// A service that can hold a message of `longest` bytes, as a service does that reads a message before it
+    /// answers: many clients read nothing while they write one.
+    pub fn new(longest: u64) -> Echo {
+        let capacity = usize::try_from(longest).unwrap_or(usize::MAX).saturating_add(Self::FRAMING);
+        Echo { capacity, bytes: Vec::new(), read: 0, shut: false, reader: None, writer: None }
+    }
+
+    /// Room for frame headers and for what the next message begins with.
+    const FRAMING: usize = 256 * 1024;
 }
 
 impl AsyncRead for Echo {
@@ -52,13 +60,15 @@ impl AsyncRead for Echo {
 
 impl AsyncWrite for Echo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let room = Self::CAPACITY - (self.bytes.len() - self.read);
+        let room = self.capacity - (self.bytes.len() - self.read);
         if room == 0 {
             self.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let read = std::mem::take(&mut self.read);
-        self.bytes.drain(..read);
+        if self.read > self.bytes.len() / 2 {
+            let read = std::mem::take(&mut self.read);
+            self.bytes.drain(..read);
+        }
         let taken = buf.len().min(room);
         self.bytes.extend_from_slice(&buf[..taken]);
         self.reader.take().into_iter().for_each(Waker::wake);

@@ -47,11 +47,12 @@ impl Route {
     /// Dials the backend; a failure is logged.
     pub(super) async fn dial(&self, subprotocols: &[String]) -> Option<Dialled> {
         let url = &self.bridge.backend.url;
-        let error = match timeout(self.bridge.dial_timeout, dial(url, subprotocols)).await {
-            Ok(Ok(dialled)) => return Some(dialled),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {:?}", self.bridge.dial_timeout),
-        };
+        let error =
+            match timeout(self.bridge.dial_timeout, dial(url, subprotocols, self.bridge.max_message)).await {
+                Ok(Ok(dialled)) => return Some(dialled),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {:?}", self.bridge.dial_timeout),
+            };
         warn!(bridge = self.bridge.name, backend = %url, error, "cannot dial the backend");
         None
     }
