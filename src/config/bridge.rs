@@ -74,11 +74,8 @@ pub(super) fn read_all(node: Node, errors: &mut Vec<ConfigError>) -> Vec<Bridge>
     let mut places = Places::default();
     for (index, node) in nodes.into_iter().enumerate() {
         let path = format!("bridge[{index}]");
-        let (name_at, listen_at) = (entry_origin(&node, "name"), entry_origin(&node, "listen"));
-        if let Some(bridge) = read(&path, node, errors) {
-            places.claim(&path, &bridge, name_at, listen_at, errors);
-            bridges.push(bridge);
-        }
+        places.claim(&path, &node, errors);
+        bridges.extend(read(&path, node, errors));
     }
     bridges
 }
@@ -102,18 +99,21 @@ fn read(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Bridge>
         name
     });
     reader.finish();
-    let listen = listen.and_then(|node| read_end(&format!("{path}.listen"), node, ListenUrl::parse, errors));
-    let backend =
-        backend.and_then(|node| read_end(&format!("{path}.backend"), node, BackendUrl::parse, errors));
-    let (listen, backend) = (listen?, backend?);
-    let is_stream = !matches!(listen.url, ListenUrl::Ws { .. });
-    let listen_framing = stream_framing(&format!("{path}.listen"), is_stream, &listen, errors);
-    let is_stream = matches!(backend.url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
-    let backend_framing = stream_framing(&format!("{path}.backend"), is_stream, &backend, errors);
+    let listen = listen.and_then(|node| {
+        let is_stream = |url: &ListenUrl| !matches!(url, ListenUrl::Ws { .. });
+        read_end(&format!("{path}.listen"), node, ListenUrl::parse, is_stream, errors)
+    });
+    let mut backend_origin = Origin::Nowhere;
+    let backend = backend.and_then(|node| {
+        backend_origin = node.origin.clone();
+        let is_stream = |url: &BackendUrl| matches!(url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
+        read_end(&format!("{path}.backend"), node, BackendUrl::parse, is_stream, errors)
+    });
+    let ((url, framing), backend) = (listen?, backend?);
     let bridge = Bridge {
         name: name?,
-        listen: Listen { url: listen.url, framing: listen_framing },
-        backend: Backend { url: backend.url, framing: backend_framing },
+        listen: Listen { url, framing },
+        backend: Backend { url: backend.0, framing: backend.1 },
         message,
         max_message,
         subprotocols,
@@ -121,25 +121,20 @@ fn read(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Bridge>
         linger,
         demo,
     };
-    check_pair(path, &bridge, backend.origin, errors);
+    check_pair(path, &bridge, backend_origin, errors);
     Some(bridge)
 }
 
-/// An end as it was written.
-struct End<U> {
-    url: U,
-    framing: Option<Framing>,
-    origin: Origin,
-}
-
+/// Reads an end: a URL, or a table with one. Only a byte stream has a framing; without a word about it, it is
+/// raw.
 fn read_end<U>(
     path: &str,
     node: Node,
     parse: fn(&str) -> Result<U, String>,
+    is_stream: fn(&U) -> bool,
     errors: &mut Vec<ConfigError>,
-) -> Option<End<U>> {
-    let origin = node.origin.clone();
-    let is_text = matches!(node.value, Value::String(_));
+) -> Option<(U, Framing)> {
+    let is_text = node.value.as_str().is_some();
     let node = if is_text { Node::table(vec![("url", node)]) } else { node };
     let mut reader = Reader::new(path, node, errors);
     let url = reader.required("url", "a URL");
@@ -148,29 +143,17 @@ fn read_end<U>(
         let parsed = node.value.as_str().map_or_else(|| Err("a URL".into()), parse);
         parsed.map_err(|rule| reader.wrong("url", &node, &rule)).ok()
     });
+    if let (Some(url), Some(framing)) = (&url, &framing)
+        && !is_stream(url)
+    {
+        reader.wrong("framing", framing, "left out: WebSockets and echo: have messages of their own");
+    }
     reader.finish();
     let framing = match framing {
-        Some(node) => Some(read_framing(&format!("{path}.framing"), node, errors)?),
-        None => None,
-    };
-    Some(End { url: url?, framing, origin })
-}
-
-/// Only a byte stream has a framing; without a word about it, it is raw.
-fn stream_framing<U>(path: &str, is_stream: bool, end: &End<U>, errors: &mut Vec<ConfigError>) -> Framing {
-    match &end.framing {
-        Some(framing) if !is_stream => {
-            errors.push(ConfigError {
-                origin: end.origin.clone(),
-                key: format!("{path}.framing"),
-                value: Some(framing.to_string()),
-                rule: "left out: WebSockets and echo: have messages of their own".into(),
-            });
-            Framing::RAW
-        }
-        Some(framing) => framing.clone(),
+        Some(node) => read_framing(&format!("{path}.framing"), node, errors)?,
         None => Framing::RAW,
-    }
+    };
+    Some((url?, framing))
 }
 
 fn read_framing(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Framing> {
@@ -310,40 +293,36 @@ fn check_pair(path: &str, bridge: &Bridge, origin: Origin, errors: &mut Vec<Conf
     }
 }
 
-fn entry_origin(node: &Node, key: &str) -> Origin {
-    let Value::Table(entries) = &node.value else {
-        return node.origin.clone();
-    };
-    let entry = entries.iter().find(|(name, _)| name == key);
-    entry.map_or_else(|| node.origin.clone(), |(_, node)| node.origin.clone())
-}
-
 /// What only one bridge may have.
 #[derive(Default)]
 struct Places {
+    /// By name: the path of the bridge that has it.
     names: HashMap<String, String>,
     /// By address or socket path: who is there, with the path of its URL where it is a WebSocket.
     listeners: HashMap<String, Vec<(String, Option<String>)>>,
 }
 
 impl Places {
-    fn claim(
-        &mut self,
-        path: &str,
-        bridge: &Bridge,
-        name_at: Origin,
-        listen_at: Origin,
-        errors: &mut Vec<ConfigError>,
-    ) {
-        if let Some(other) = self.names.insert(bridge.name.clone(), path.to_owned()) {
-            let value = Some(format!("{:?}", bridge.name));
-            let rule = format!("{NAME_RULE}; {other} has it already");
-            errors.push(ConfigError { origin: name_at, key: format!("{path}.name"), value, rule });
+    /// Reports what this bridge has in common with an earlier one, whatever else may be wrong with either.
+    fn claim(&mut self, path: &str, bridge: &Node, errors: &mut Vec<ConfigError>) {
+        if let Some(node) = bridge.get("name")
+            && let Some(name) = node.value.as_str()
+            && let Some(other) = self.names.insert(name.to_owned(), path.to_owned())
+        {
+            let rule = format!("{NAME_RULE}; {other} has this one");
+            let (origin, key) = (node.origin.clone(), format!("{path}.name"));
+            errors.push(ConfigError { origin, key, value: Some(node.to_string()), rule });
         }
-        let (place, ws_path) = match &bridge.listen.url {
+        let node = bridge.get("listen").map(|listen| listen.get("url").unwrap_or(listen));
+        let Some((node, url)) =
+            node.and_then(|node| Some((node, ListenUrl::parse(node.value.as_str()?).ok()?)))
+        else {
+            return;
+        };
+        let (place, ws_path) = match url {
             // Port 0 is a different port each time, except that WebSockets share it.
             ListenUrl::Tcp(address) if address.port() == 0 => return,
-            ListenUrl::Ws { address, path } => (address.to_string(), Some(path.clone())),
+            ListenUrl::Ws { address, path } => (address.to_string(), Some(path)),
             ListenUrl::Tcp(address) => (address.to_string(), None),
             ListenUrl::Unix(path) => (path.display().to_string(), None),
         };
@@ -351,11 +330,11 @@ impl Places {
         let clash =
             others.iter().find(|(_, other)| other.is_none() || ws_path.is_none() || *other == ws_path);
         if let Some((other, _)) = clash {
-            let value = Some(format!("\"{}\"", bridge.listen.url));
             let rule = format!(
                 "an address of its own, or a path of its own where both are ws; {other} is there already"
             );
-            errors.push(ConfigError { origin: listen_at, key: format!("{path}.listen"), value, rule });
+            let (origin, key) = (node.origin.clone(), format!("{path}.listen"));
+            errors.push(ConfigError { origin, key, value: Some(node.to_string()), rule });
         }
         others.push((path.to_owned(), ws_path));
     }

@@ -101,6 +101,14 @@ impl Node {
         Node { value: Value::Table(entries), origin: Origin::Nowhere }
     }
 
+    /// An entry of a table.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        let Value::Table(entries) = &self.value else {
+            return None;
+        };
+        entries.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
     /// A string given on the command line.
     pub(super) fn argument(name: &'static str, text: &str) -> Node {
         Node { value: Value::String(text.to_owned()), origin: Origin::Argument(name) }
