@@ -83,8 +83,8 @@ pub(super) fn read_all(node: Node, errors: &mut Vec<ConfigError>) -> Vec<Bridge>
 fn read(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Bridge> {
     let mut reader = Reader::new(path, node, errors);
     let name = reader.required("name", NAME_RULE);
-    let listen = reader.required("listen", "a URL, or a table with one");
-    let backend = reader.required("backend", "a URL, or a table with one");
+    let listen = reader.required("listen", END_RULE);
+    let backend = reader.required("backend", END_RULE);
     let message = reader.word("message", &MESSAGES).unwrap_or(RecordKind::Fixed(Kind::Binary));
     let max_message = reader.size("max_message").unwrap_or(DEFAULT_MAX_MESSAGE);
     let subprotocols = read_subprotocols(&mut reader);
@@ -103,9 +103,9 @@ fn read(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Bridge>
         let is_stream = |url: &ListenUrl| !matches!(url, ListenUrl::Ws { .. });
         read_end(&format!("{path}.listen"), node, ListenUrl::parse, is_stream, errors)
     });
-    let mut backend_origin = Origin::Nowhere;
+    let mut framing_origin = Origin::Nowhere;
     let backend = backend.and_then(|node| {
-        backend_origin = node.origin.clone();
+        framing_origin = node.get("framing").unwrap_or(&node).origin.clone();
         let is_stream = |url: &BackendUrl| matches!(url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
         read_end(&format!("{path}.backend"), node, BackendUrl::parse, is_stream, errors)
     });
@@ -121,7 +121,7 @@ fn read(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Bridge>
         linger,
         demo,
     };
-    check_pair(path, &bridge, backend_origin, errors);
+    check_pair(path, &bridge, framing_origin, errors);
     Some(bridge)
 }
 
@@ -134,8 +134,15 @@ fn read_end<U>(
     is_stream: fn(&U) -> bool,
     errors: &mut Vec<ConfigError>,
 ) -> Option<(U, Framing)> {
-    let is_text = node.value.as_str().is_some();
-    let node = if is_text { Node::table(vec![("url", node)]) } else { node };
+    let node = match &node.value {
+        Value::String(_) => Node::table(vec![("url", node)]),
+        Value::Table(_) => node,
+        Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::Other(_) => {
+            let (key, value, rule) = (path.to_owned(), Some(node.to_string()), END_RULE.to_owned());
+            errors.push(ConfigError { origin: node.origin, key, value, rule });
+            return None;
+        }
+    };
     let mut reader = Reader::new(path, node, errors);
     let url = reader.required("url", "a URL");
     let framing = reader.take("framing");
@@ -157,35 +164,37 @@ fn read_end<U>(
 }
 
 fn read_framing(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Framing> {
-    let origin = node.origin.clone();
-    let mut fail = |key: &str, value: String, rule: String| {
-        let key = if key.is_empty() { path.to_owned() } else { format!("{path}.{key}") };
-        errors.push(ConfigError { origin: origin.clone(), key, value: Some(value), rule });
+    let fail = |origin: Origin, key: &str, value: String, rule: String, errors: &mut Vec<ConfigError>| {
+        errors.push(ConfigError { origin, key: format!("{path}{key}"), value: Some(value), rule });
         None
     };
     match &node.value {
         Value::String(word) => match Framing::from_word(word) {
             Some(framing) => Some(framing),
-            None => fail("", node.to_string(), format!("a table, or one of {}", WORDS.join(", "))),
+            None => {
+                let rule = format!("a table, or one of {}", WORDS.join(", "));
+                fail(node.origin.clone(), "", node.to_string(), rule, errors)
+            }
         },
-        Value::Table(entries) => {
-            let is_marked = entries.iter().any(|(key, _)| key == "start" || key == "end");
+        Value::Table(_) => {
+            let is_marked = node.get("start").or(node.get("end")).is_some();
             let before = errors.len();
-            let mut reader = Reader::new(path, node, errors);
+            let mut reader = Reader::new(path, node.clone(), errors);
             let framing = if is_marked { read_markers(&mut reader) } else { read_length_field(&mut reader) };
             reader.finish();
             match framing {
-                Ok(framing) if errors.len() == before => Some(framing),
-                Ok(_) => None,
+                // What was made of wrong values is no framing that anyone asked for.
+                _ if errors.len() > before => None,
+                Ok(framing) => Some(framing),
                 Err(error) => {
-                    let key = format!("{path}.{}", error.key);
-                    errors.push(ConfigError { origin, key, value: Some("{...}".into()), rule: error.rule });
-                    None
+                    let culprit = node.get(error.key).unwrap_or(&node);
+                    let (origin, value) = (culprit.origin.clone(), culprit.to_string());
+                    fail(origin, &format!(".{}", error.key), value, error.rule, errors)
                 }
             }
         }
         Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::Other(_) => {
-            fail("", node.to_string(), "a word or a table".into())
+            fail(node.origin.clone(), "", node.to_string(), "a word or a table".into(), errors)
         }
     }
 }
@@ -261,6 +270,7 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token_char)
 }
 
+const END_RULE: &str = "a URL, or a table with one";
 const NAME_RULE: &str = "a name of 1 to 64 letters, digits, - and _, given to one bridge";
 
 fn is_name(name: &str) -> bool {

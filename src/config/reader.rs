@@ -91,20 +91,12 @@ impl<'e> Reader<'e> {
 
     /// Takes a size in bytes that is not 0.
     pub(super) fn size(&mut self, key: &'static str) -> Option<u64> {
-        let size = self.parsed(key, units::SIZE_RULE, |value| match value.as_integer() {
+        let size = |value: &Value| match value.as_integer() {
             Some(number) => u64::try_from(number).ok(),
             None => value.as_str().and_then(units::size),
-        })?;
-        if size == 0 || size > i64::MAX as u64 {
-            self.errors.push(ConfigError {
-                origin: self.origin.clone(),
-                key: self.full(key),
-                value: Some(size.to_string()),
-                rule: units::SIZE_RULE.into(),
-            });
-            return None;
-        }
-        Some(size)
+        };
+        let is_sane = |size: &u64| (1..=i64::MAX as u64).contains(size);
+        self.parsed(key, units::SIZE_RULE, |value| size(value).filter(is_sane))
     }
 
     /// Reports a value that breaks a rule.
