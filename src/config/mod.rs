@@ -1,7 +1,7 @@
 //! The configuration: text to [`Config`], or every reason why not.
 //!
 //! A file, the environment and the command line become one tree of values that know where they were
-//! written ([`source`]); tables are read key by key ([`reader`]), so that one run reports every error.
+//! written (`source`); tables are read key by key (`reader`), so that one run reports every error.
 //! Past this module nobody sees text, and nobody checks again.
 
 mod bridge;

@@ -1,7 +1,7 @@
 //! A session: one client's conversation with its backend, owned by one task.
 //!
 //! [`Session::run`] moves messages both ways until both ends are done. Everything that can happen is told
-//! to it by [`relay()`]; what follows from it is decided here, and how it ends is a [`CloseReason`].
+//! to it by `relay`; what follows from it is decided here, and how it ends is a [`CloseReason`].
 
 mod relay;
 mod side;
