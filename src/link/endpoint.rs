@@ -1,7 +1,7 @@
 //! Where to listen and whom to dial, as URLs.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use hyper::Uri;
@@ -129,11 +129,15 @@ fn is_bare(uri: &Uri) -> bool {
 }
 
 fn authority(uri: &Uri) -> Option<Authority> {
-    let (text, host) = (uri.authority()?.as_str(), uri.host()?);
-    let default = (uri.scheme_str() == Some("ws") && text == host).then_some(80);
+    let (text, written) = (uri.authority()?.as_str(), uri.host()?);
+    let default = (uri.scheme_str() == Some("ws") && text == written).then_some(80);
     let port = uri.port_u16().or(default)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    (!host.is_empty() && !text.contains('@')).then(|| Authority { host: host.to_owned(), port })
+    let host = match written.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok().then_some(host)?,
+        None => written,
+    };
+    let is_plain = !host.is_empty() && !host.contains(['[', ']']) && !text.contains('@');
+    is_plain.then(|| Authority { host: host.to_owned(), port })
 }
 
 fn address(uri: &Uri) -> Option<SocketAddr> {
@@ -209,7 +213,17 @@ mod tests {
         ] {
             assert!(ListenUrl::parse(url).is_err(), "{url}");
         }
-        for url in ["", "host:1", "tcp://host", "ws://host:99999/", "tls://host:1", "unix:", "echo:x"] {
+        for url in [
+            "",
+            "host:1",
+            "tcp://host",
+            "ws://host:99999/",
+            "tls://host:1",
+            "unix:",
+            "echo:x",
+            "ws://A[+:]:80/",
+            "ws://[host]:80/",
+        ] {
             assert!(BackendUrl::parse(url).is_err(), "{url}");
         }
     }
