@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use natpulse::wire::websocket::{self, Role};
-use natpulse::wire::{Batch, Decoder, Encoder, Framing, Input, Kind, Stop, Tally, translate};
+use natpulse::wire::{Batch, Decoder, Encoder, Framing, Input, Kind, Stop, Tally, Until, translate};
 
 const MAX: u64 = 64 << 20;
 /// Bytes that one read brings: what a session reads at most.
@@ -30,7 +30,7 @@ fn convert(
     let (mut out, mut tally) = (0, Tally::default());
     let mut input = Input::new(bytes);
     loop {
-        let stop = translate(decoder, encoder, &mut input, batch, &mut tally)
+        let stop = translate(decoder, encoder, &mut input, batch, &mut tally, Until::Dry)
             .expect("the benchmark's input is valid");
         let mut slices = [IoSlice::new(&[]); 64];
         let count = batch.io_slices(input.bytes, &mut slices);
@@ -53,7 +53,7 @@ fn sample(size: usize, encoder: &mut Encoder) -> Vec<u8> {
     for _ in 0..count {
         let mut bytes = record.clone();
         let mut input = Input::new(&mut bytes);
-        translate(&mut decoder, encoder, &mut input, &mut batch, &mut Tally::default())
+        translate(&mut decoder, encoder, &mut input, &mut batch, &mut Tally::default(), Until::Dry)
             .expect("a valid record");
         batch.copy_unsent(input.bytes, 0, &mut out);
         batch.clear();

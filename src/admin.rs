@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 /// Connections served at once. Scrapers keep one each; more wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
 /// How long a request head may take, and a connection may rest between two requests.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long accepting rests when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

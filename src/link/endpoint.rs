@@ -94,7 +94,8 @@ impl BackendUrl {
         let authority = authority(&uri).ok_or_else(rule)?;
         match uri.scheme_str() {
             Some("ws") => {
-                let path_and_query = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+                let wanted = uri.path_and_query().map_or("", |path| path.as_str());
+                let path_and_query = format!("{}{wanted}", if wanted.starts_with('/') { "" } else { "/" });
                 Ok(BackendUrl::Ws { authority, path_and_query })
             }
             Some("tcp") if is_bare(&uri) => Ok(BackendUrl::Tcp(authority)),
@@ -190,6 +191,7 @@ mod tests {
         for url in ["ws://db.internal:81/a?b=c", "tcp://[::1]:9000", "unix:///run/a.sock", "echo:"] {
             assert_eq!(BackendUrl::parse(url).unwrap().to_string(), url);
         }
+        assert_eq!(BackendUrl::parse("ws://host?x=1").unwrap().to_string(), "ws://host:80/?x=1");
         assert_eq!(BackendUrl::parse("ws://host/x").unwrap().to_string(), "ws://host:80/x");
         assert_eq!(ListenUrl::parse("tcp://localhost:1").unwrap().to_string(), "tcp://127.0.0.1:1");
     }

@@ -37,6 +37,16 @@ impl Stream {
         matches!(self, Stream::Closed)
     }
 
+    /// Whether the connection has failed, as far as the kernel knows without being read from or written to.
+    pub fn is_broken(&self) -> bool {
+        let error = match self {
+            Stream::Tcp(stream) => stream.take_error(),
+            Stream::Unix(stream) => stream.take_error(),
+            Stream::Echo(_) | Stream::Closed => return false,
+        };
+        !matches!(error, Ok(None))
+    }
+
     /// Closes at once; over TCP the peer sees a reset, so that it cannot take what it has for the whole.
     pub fn abort(&mut self) {
         if let Stream::Tcp(stream) = self {

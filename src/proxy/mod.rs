@@ -4,6 +4,7 @@ mod route;
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,6 +35,13 @@ const REFUSALS: usize = 32;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The part of the drain window within which clients are asked to leave; the rest is for their goodbyes.
 const DRAIN_SPREAD: f32 = 0.75;
+
+/// How long a client whose session is not open yet is waited for when the drain begins.
+const LATECOMER: Duration = Duration::from_secs(1);
+
+/// A session that can begin: the number of its route, the client with what it sent early, the backend.
+type OpenedSession = (usize, (Stream, Bytes), Dialled);
+type Opening<'a> = Pin<Box<dyn Future<Output = Option<OpenedSession>> + Send + 'a>>;
 
 /// A proxy that has bound its sockets and is ready to run.
 #[derive(Debug)]
@@ -223,21 +231,25 @@ impl Door {
     /// Serves one client from its first byte to its last; without a permit, only to say no.
     async fn serve(self: Arc<Self>, stream: Stream, permit: Option<OwnedSemaphorePermit>) {
         // The handshake needs far more memory than a session, and only for a moment.
-        let opened = match self.routes[0].bridge.listen.url {
-            ListenUrl::Ws { .. } => Box::pin(self.handshake(stream, permit.is_some())).await,
-            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => Box::pin(self.open(stream)).await,
+        let mut opening = match self.routes[0].bridge.listen.url {
+            ListenUrl::Ws { .. } => Box::pin(self.handshake(stream, permit.is_some())) as Opening<'_>,
+            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => Box::pin(self.open(stream)),
         };
+        let opened = tokio::select! {
+            opened = &mut opening => opened,
+            () = self.shared.drain.cancelled() => timeout(LATECOMER, &mut opening).await.ok().flatten(),
+        };
+        drop(opening);
         if let Some((route, client, dialled)) = opened {
             let route = &self.routes[route];
             // Boxed, because every async function that passes a value on holds a copy of it.
             let mut session = Box::new(route.session(client, dialled));
-            self.shared.run(&mut session, route).await;
+            self.shared.run(&mut session, route, permit).await;
         }
-        drop(permit);
     }
 
     /// A byte stream is a session as soon as its backend is there.
-    async fn open(&self, stream: Stream) -> Option<(usize, (Stream, Bytes), Dialled)> {
+    async fn open(&self, stream: Stream) -> Option<OpenedSession> {
         let route = &self.routes[0];
         match route.dial(&route.bridge.subprotocols).await {
             Some(dialled) => {
@@ -253,7 +265,7 @@ impl Door {
         }
     }
 
-    async fn handshake(&self, stream: Stream, has_room: bool) -> Option<(usize, (Stream, Bytes), Dialled)> {
+    async fn handshake(&self, stream: Stream, has_room: bool) -> Option<OpenedSession> {
         let asked = AtomicU64::new(0);
         let decide = async |wanted: Wanted| {
             let Some(index) = self.find(&wanted.path) else {
@@ -303,7 +315,7 @@ fn is_about_the_client(error: &io::Error) -> bool {
 
 impl Shared {
     /// Runs a session, and tells the log and the metrics about it.
-    async fn run(&self, session: &mut Session, route: &Route) {
+    async fn run(&self, session: &mut Session, route: &Route, permit: Option<OwnedSemaphorePermit>) {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed);
         let bridge = route.bridge.name.as_str();
         let active = route.metrics.open();
@@ -311,6 +323,8 @@ impl Shared {
         let begun = Instant::now();
         let outcome = session.run(&route.metrics, &self.drain, self.drain_spread).await;
         active.close(outcome.reason);
+        // Whoever reads that a session has ended may count on its place.
+        drop(permit);
         let (up, down) = (outcome.uplink, outcome.downlink);
         macro_rules! closed {
             ($level:ident) => {

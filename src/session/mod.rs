@@ -32,6 +32,10 @@ const END_OF_STREAM: &str = "end of stream";
 /// phones on bad links have been seen to need more.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often an end that is not being read, because the other one takes nothing, is asked whether it is still
+/// there: rarely enough to cost nothing, and much sooner than anyone would look.
+const STALL_LOOK: Duration = Duration::from_secs(2);
+
 /// How long a session that is asked to leave waits for a pause in what its backend says; after that, any
 /// message boundary will do.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
@@ -74,12 +78,15 @@ pub struct Session {
     /// When the client is to be asked to leave.
     drain_at: Option<Instant>,
     last_moved: Instant,
+    /// When it was last checked that an end which is not being read is still there.
+    last_look: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Session {
     /// A session between two ends that are ready to speak.
     pub fn new(client: Side, backend: Side, settings: Settings) -> Self {
+        let now = Instant::now();
         Session {
             client,
             backend,
@@ -88,7 +95,8 @@ impl Session {
             downlink: Tally::default(),
             reason: None,
             drain_at: None,
-            last_moved: Instant::now(),
+            last_moved: now,
+            last_look: now,
             timer: None,
         }
     }
@@ -191,6 +199,7 @@ impl Session {
             Relayed::Nothing => return false,
             Relayed::Something => {}
             Relayed::Eof => self.on_eof(from),
+            Relayed::LastMessage => self.leave(),
             Relayed::Close(close) => self.on_close(from, close),
             Relayed::Refused(error) => self.on_refused(from, &error),
             Relayed::ReadFailed => self.on_broken(from, CloseReason::Reset(from)),
@@ -296,11 +305,14 @@ impl Session {
 
     /// When something must be done although nothing arrives.
     fn deadline(&self) -> Option<Instant> {
-        match (self.client.output, self.backend.output) {
-            (Flow::Open, Flow::Open) => self.drain_at,
+        let is_stalled = self.client.backlog() > 0 || self.backend.backlog() > 0;
+        let deadline = match (self.client.output, self.backend.output) {
+            (Flow::Open, Flow::Open) => self.drain_at.filter(|_| !self.client.ends_after_message),
             (Flow::Open, _) | (_, Flow::Open) => Some(self.last_moved + self.settings.linger),
             _ => Some(self.last_moved + CLOSE_TIMEOUT),
-        }
+        };
+        let look = is_stalled.then_some(self.last_look + STALL_LOOK);
+        deadline.into_iter().chain(look).min()
     }
 
     /// Does what is due, and sees to being woken for what will be; returns whether anything was done.
@@ -316,24 +328,50 @@ impl Session {
             }
             return timer.as_mut().poll(cx).is_ready();
         }
+        if self.last_look + STALL_LOOK <= now {
+            self.last_look = now;
+            return self.look_for_resets();
+        }
         if self.deadline_matters() {
             for side in [&mut self.client, &mut self.backend] {
                 side.close(side.backlog() > 0);
             }
             return true;
         }
-        // The client leaves after all that the backend has said, and after a whole message at least.
-        let is_calm = !downlink_moved || now > deadline + DRAIN_PATIENCE;
-        if is_calm
-            && self.client.backlog() == 0
-            && self.client.encoder.is_between_messages()
-            && self.backend.decoder.is_between_messages()
-        {
-            self.end(Party::Client, CloseReason::Drained, "service restart");
-            self.last_moved = Instant::now();
+        self.drain(downlink_moved, now)
+    }
+
+    /// While one end takes nothing the other is not read, and a reset of it would not be noticed.
+    fn look_for_resets(&mut self) -> bool {
+        let is_reset = |side: &Side, other: &Side| other.backlog() > 0 && side.stream.is_broken();
+        let (client, backend) = (&self.client, &self.backend);
+        let (client, backend) = (is_reset(client, backend), is_reset(backend, client));
+        for (party, is_reset) in [(Party::Client, client), (Party::Backend, backend)] {
+            if is_reset {
+                self.on_broken(party, CloseReason::Reset(party));
+            }
+        }
+        true
+    }
+
+    /// Asks the client to leave, after all that the backend has said; and if that has no end, after the
+    /// message that is being sent.
+    fn drain(&mut self, downlink_moved: bool, now: Instant) -> bool {
+        let is_whole = self.client.encoder.is_between_messages();
+        let is_calm =
+            !downlink_moved && self.client.backlog() == 0 && self.backend.decoder.is_between_messages();
+        let is_patient = self.drain_at.is_some_and(|at| now < at + DRAIN_PATIENCE);
+        if is_whole && (is_calm || !is_patient) {
+            self.leave();
             return true;
         }
+        self.client.ends_after_message = !is_patient;
         false
+    }
+
+    fn leave(&mut self) {
+        self.end(Party::Client, CloseReason::Drained, "service restart");
+        self.last_moved = Instant::now();
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::io::ReadBuf;
 
 use super::side::Side;
 use crate::wire::websocket::{CloseFrame, Control};
-use crate::wire::{Batch, Input, Stop, Tally, WHOLE, WireError, translate};
+use crate::wire::{Batch, Input, Stop, Tally, Until, WHOLE, WireError, translate};
 
 /// What came of one attempt to move bytes from one end to the other.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) enum Relayed {
     Something,
     /// The source's stream has ended.
     Eof,
+    /// The message has ended that was to be the destination's last one.
+    LastMessage,
     /// The source sent a close frame.
     Close(CloseFrame),
     /// The source broke a rule.
@@ -91,7 +93,8 @@ fn convert(
     tally: &mut Tally,
 ) -> Relayed {
     loop {
-        let stop = translate(&mut source.decoder, &mut destination.encoder, input, batch, tally);
+        let until = if destination.ends_after_message { Until::MessageEnd } else { Until::Dry };
+        let stop = translate(&mut source.decoder, &mut destination.encoder, input, batch, tally, until);
         if let Ok(Stop::Control(Control::Ping(payload))) = stop {
             source.pong(&input.bytes[payload]);
             continue;
@@ -104,11 +107,12 @@ fn convert(
             destination.output_failed();
         }
         batch.clear();
-        source.unread_is_fresh = matches!(stop, Ok(Stop::Full));
+        source.unread_is_fresh = matches!(stop, Ok(Stop::Full | Stop::Message));
         return match stop {
             Err(error) => Relayed::Refused(error),
             Ok(Stop::Full) if destination.congested => Relayed::Something,
             Ok(Stop::Full) => continue,
+            Ok(Stop::Message) => Relayed::LastMessage,
             Ok(Stop::Dry) => Relayed::Something,
             Ok(Stop::Control(Control::Close(payload))) => match CloseFrame::parse(&input.bytes[payload]) {
                 Ok(close) => Relayed::Close(close),

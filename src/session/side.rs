@@ -38,6 +38,8 @@ pub struct Side {
     pub(super) unread_is_fresh: bool,
     /// Whether the latest write fell short: the peer reads more slowly than we could send.
     pub(super) congested: bool,
+    /// Whether the message that is being written is the last one.
+    pub(super) ends_after_message: bool,
     /// Whether the connection is closed for writing after the last word even though the peer has not
     /// said its own: it broke a rule, and no answer from it would mean anything.
     pub(super) hang_up: bool,
@@ -66,6 +68,7 @@ impl Side {
             unread: early.to_vec(),
             unread_is_fresh: !early.is_empty(),
             congested: false,
+            ends_after_message: false,
             hang_up: false,
             unsent: Vec::new(),
             sent: 0,

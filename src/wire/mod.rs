@@ -77,6 +77,15 @@ pub struct Tally {
     pub bytes: u64,
 }
 
+/// How far [`translate`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// As far as there is input.
+    Dry,
+    /// To the end of a message, after which the other end is to hear nothing more.
+    MessageEnd,
+}
+
 /// Why [`translate`] returned.
 #[derive(Debug)]
 pub enum Stop {
@@ -84,11 +93,13 @@ pub enum Stop {
     Dry,
     /// The batch is full: send it and call again.
     Full,
+    /// A message has ended, after which the caller wanted to stop.
+    Message,
     /// The peer said this about the connection; the batch holds what came before it.
     Control(websocket::Control),
 }
 
-/// Converts what lies in `input` from one wire format into another, as far as the batch has room.
+/// Converts what lies in `input` from one wire format into another, as far as `until` says and the batch has room.
 ///
 /// # Errors
 /// What the sender did wrong. The batch then holds the messages before it, which are still good.
@@ -98,6 +109,7 @@ pub fn translate(
     input: &mut Input<'_>,
     batch: &mut Batch,
     tally: &mut Tally,
+    until: Until,
 ) -> Result<Stop, WireError> {
     let appetite = encoder.appetite();
     let is_heard = !matches!(encoder, Encoder::Mute);
@@ -110,6 +122,9 @@ pub fn translate(
                 if is_heard {
                     tally.bytes += part.payload.len() as u64;
                     tally.messages += u64::from(part.last);
+                }
+                if until == Until::MessageEnd && part.last {
+                    return Ok(Stop::Message);
                 }
             }
         }
