@@ -85,6 +85,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
         hyper::Result::Ok(state.answer(request.method(), request.uri().path()))
     });
     let served = http1::Builder::new()
+        .half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)

@@ -140,6 +140,7 @@ where
         })
     });
     let mut connection = http1::Builder::new()
+        .half_close(true)
         .max_buf_size(MAX_HEADER)
         .max_header_size(MAX_HEADER)
         .serve_connection(TokioIo::new(stream), service);

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,9 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::close::Severity;
 use crate::config::{Bridge, Config, Server};
-use crate::link::{
-    Answer, Dialled, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade,
-};
+use crate::link::{Answer, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade};
 use crate::metrics::{Handshake, Metrics};
 use crate::session::Session;
 use route::Route;
@@ -39,8 +36,9 @@ const DRAIN_SPREAD: f32 = 0.75;
 /// How long a client whose session is not open yet is waited for when the drain begins.
 const LATECOMER: Duration = Duration::from_secs(1);
 
-/// A session that can begin: the number of its route, the client with what it sent early, the backend.
-type OpenedSession = (usize, (Stream, Bytes), Dialled);
+/// The number of a route, and its session that can begin; boxed, because every async function that passes a
+/// value on holds a copy of it.
+type OpenedSession = (usize, Box<Session>);
 type Opening<'a> = Pin<Box<dyn Future<Output = Option<OpenedSession>> + Send + 'a>>;
 
 /// A proxy that has bound its sockets and is ready to run.
@@ -240,11 +238,8 @@ impl Door {
             () = self.shared.drain.cancelled() => timeout(LATECOMER, &mut opening).await.ok().flatten(),
         };
         drop(opening);
-        if let Some((route, client, dialled)) = opened {
-            let route = &self.routes[route];
-            // Boxed, because every async function that passes a value on holds a copy of it.
-            let mut session = Box::new(route.session(client, dialled));
-            self.shared.run(&mut session, route, permit).await;
+        if let Some((route, mut session)) = opened {
+            self.shared.run(&mut session, &self.routes[route], permit).await;
         }
     }
 
@@ -254,7 +249,7 @@ impl Door {
         match route.dial(&route.bridge.subprotocols).await {
             Some(dialled) => {
                 route.metrics.handshake(Handshake::Accepted);
-                Some((0, (stream, Bytes::new()), dialled))
+                Some((0, Box::new(route.session(stream, &[], dialled))))
             }
             None => {
                 route.metrics.handshake(Handshake::BackendFailed);
@@ -280,7 +275,7 @@ impl Door {
         let result = match upgraded {
             Ok(Opened { stream, early, route, dialled }) => {
                 metrics.handshake(Handshake::Accepted);
-                return Some((route, (stream, early), dialled));
+                return Some((route, Box::new(self.routes[route].session(stream, &early, dialled))));
             }
             Err(NotOpened::Page) => return None,
             Err(NotOpened::Refused(Refusal::BadGateway)) => Handshake::BackendFailed,

@@ -1,6 +1,5 @@
 //! One bridge at work: what it answers, whom it dials, how its two ends speak.
 
-use hyper::body::Bytes;
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -58,9 +57,9 @@ impl Route {
     }
 
     /// A session between a client and the backend that was dialled for it.
-    pub(super) fn session(&self, (client, early): (Stream, Bytes), dialled: Dialled) -> Session {
+    pub(super) fn session(&self, client: Stream, early: &[u8], dialled: Dialled) -> Session {
         let Bridge { listen, backend, message, linger, .. } = &self.bridge;
-        let client = self.client_side(listen, client, &early);
+        let client = self.client_side(listen, client, early);
         let backend = self.backend_side(backend, dialled);
         Session::new(client, backend, Settings { linger: *linger, mirror: *message == RecordKind::Mirror })
     }
