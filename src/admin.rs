@@ -20,10 +20,11 @@ use tracing::{debug, warn};
 
 use crate::metrics::Metrics;
 
-/// Connections served at once. Scrapers keep one each; more wait in the kernel's queue.
-const CONNECTIONS: usize = 32;
-/// How long a request head may take, and a connection may rest between two requests.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections served at once; more wait in the kernel's queue.
+const CONNECTIONS: usize = 64;
+/// How long a request head may take, and a connection may rest between two requests. Short, because silent
+/// connections must not keep a health check waiting; a scraper that comes every 15 s connects anew.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long accepting rests when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -23,7 +23,7 @@ use crate::session::Session;
 use route::Route;
 
 /// Descriptors that sessions leave to listeners, the admin port, the runtime and refusals under way.
-const RESERVED_DESCRIPTORS: u64 = 128;
+const RESERVED_DESCRIPTORS: u64 = 160;
 /// A session is two connections.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
 /// Clients that may be told at one time that there is no room; more are simply disconnected.

@@ -3,6 +3,7 @@
 //! [`Session::run`] moves messages both ways until both ends are done. Everything that can happen is told
 //! to it by `relay`; what follows from it is decided here, and how it ends is a [`CloseReason`].
 
+mod deadline;
 mod relay;
 mod side;
 
@@ -13,13 +14,14 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::close::{CloseReason, Party};
 use crate::metrics::BridgeMetrics;
 use crate::wire::websocket::CloseFrame;
 use crate::wire::{Decoder, Encoder, Kind, Tally, WireError};
+use deadline::Drain;
 use relay::{Relayed, relay};
 use side::Flow;
 
@@ -27,18 +29,6 @@ use side::Flow;
 /// has no half-close; natpulse at the other end keeps the other direction open until that is done too,
 /// anyone else sees an ordinary close.
 const END_OF_STREAM: &str = "end of stream";
-
-/// How long a connection may take to finish closing without a byte moving. Browsers give up after 2 s;
-/// phones on bad links have been seen to need more.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often an end that is not being read, because the other one takes nothing, is asked whether it is still
-/// there: rarely enough to cost nothing, and much sooner than anyone would look.
-const STALL_LOOK: Duration = Duration::from_secs(2);
-
-/// How long a session that is asked to leave waits for a pause in what its backend says; after that, any
-/// message boundary will do.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads from one client in a row before other sessions get their turn.
 const ROUNDS: u32 = 8;
@@ -75,8 +65,7 @@ pub struct Session {
     downlink: Tally,
     /// The first thing that made the session end.
     reason: Option<(CloseReason, Option<String>)>,
-    /// When the client is to be asked to leave.
-    drain_at: Option<Instant>,
+    drain: Drain,
     last_moved: Instant,
     /// When it was last checked that an end which is not being read is still there.
     last_look: Instant,
@@ -94,7 +83,7 @@ impl Session {
             uplink: Tally::default(),
             downlink: Tally::default(),
             reason: None,
-            drain_at: None,
+            drain: Drain::No,
             last_moved: now,
             last_look: now,
             timer: None,
@@ -110,13 +99,14 @@ impl Session {
         spread: Duration,
     ) -> Outcome {
         let mut draining = pin!(drain.cancelled());
-        let mut watched = false;
+        let (mut is_watching, mut is_told) = (false, false);
         poll_fn(|cx| {
-            // Registered once: the waker of a task never changes, and asking takes a lock.
-            if self.drain_at.is_none() && (!watched || drain.is_cancelled()) {
-                watched = true;
-                if draining.as_mut().poll(cx).is_ready() {
-                    self.drain_at = Some(Instant::now() + spread.mul_f32(rand::random()));
+            // Registered once: the waker of a task never changes.
+            if !is_told && (!is_watching || drain.is_cancelled()) {
+                is_watching = true;
+                is_told = draining.as_mut().poll(cx).is_ready();
+                if is_told {
+                    self.drain = Drain::At(Instant::now() + spread.mul_f32(rand::random()));
                 }
             }
             let (uplink, downlink) = (self.uplink, self.downlink);
@@ -157,7 +147,7 @@ impl Session {
 
     /// Moves what there is from one end to the other; returns whether anything happened.
     fn pump(&mut self, from: Party, cx: &mut Context<'_>) -> bool {
-        let mattered = self.deadline_matters();
+        let was_ending = self.is_ending();
         let (source, destination, tally) = match from {
             Party::Client => (&mut self.client, &mut self.backend, &mut self.uplink),
             Party::Backend => (&mut self.backend, &mut self.client, &mut self.downlink),
@@ -182,7 +172,7 @@ impl Session {
         progressed |= before != *tally;
         moved |= self.on_relayed(from, relayed);
         // What is read only to be dropped is no progress: nobody may keep a dying session alive with it.
-        if (progressed || !mattered) && self.deadline_matters() {
+        if (progressed || !was_ending) && self.is_ending() {
             self.last_moved = Instant::now();
         }
         if self.settings.mirror
@@ -297,81 +287,6 @@ impl Session {
     /// Records why the session ends: the first cause is the one that counts.
     fn because(&mut self, reason: CloseReason, detail: Option<String>) {
         self.reason.get_or_insert((reason, detail));
-    }
-
-    fn deadline_matters(&self) -> bool {
-        self.client.output != Flow::Open || self.backend.output != Flow::Open
-    }
-
-    /// When something must be done although nothing arrives.
-    fn deadline(&self) -> Option<Instant> {
-        let is_stalled = self.client.backlog() > 0 || self.backend.backlog() > 0;
-        let deadline = match (self.client.output, self.backend.output) {
-            (Flow::Open, Flow::Open) => self.drain_at.filter(|_| !self.client.ends_after_message),
-            (Flow::Open, _) | (_, Flow::Open) => Some(self.last_moved + self.settings.linger),
-            _ => Some(self.last_moved + CLOSE_TIMEOUT),
-        };
-        let look = is_stalled.then_some(self.last_look + STALL_LOOK);
-        deadline.into_iter().chain(look).min()
-    }
-
-    /// Does what is due, and sees to being woken for what will be; returns whether anything was done.
-    fn tick(&mut self, downlink_moved: bool, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.deadline() else {
-            return false;
-        };
-        let now = Instant::now();
-        if deadline > now {
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-            if timer.deadline() != deadline {
-                timer.as_mut().reset(deadline);
-            }
-            return timer.as_mut().poll(cx).is_ready();
-        }
-        if self.last_look + STALL_LOOK <= now {
-            self.last_look = now;
-            return self.look_for_resets();
-        }
-        if self.deadline_matters() {
-            for side in [&mut self.client, &mut self.backend] {
-                side.close(side.backlog() > 0);
-            }
-            return true;
-        }
-        self.drain(downlink_moved, now)
-    }
-
-    /// While one end takes nothing the other is not read, and a reset of it would not be noticed.
-    fn look_for_resets(&mut self) -> bool {
-        let is_reset = |side: &Side, other: &Side| other.backlog() > 0 && side.stream.is_broken();
-        let (client, backend) = (&self.client, &self.backend);
-        let (client, backend) = (is_reset(client, backend), is_reset(backend, client));
-        for (party, is_reset) in [(Party::Client, client), (Party::Backend, backend)] {
-            if is_reset {
-                self.on_broken(party, CloseReason::Reset(party));
-            }
-        }
-        true
-    }
-
-    /// Asks the client to leave, after all that the backend has said; and if that has no end, after the
-    /// message that is being sent.
-    fn drain(&mut self, downlink_moved: bool, now: Instant) -> bool {
-        let is_whole = self.client.encoder.is_between_messages();
-        let is_calm =
-            !downlink_moved && self.client.backlog() == 0 && self.backend.decoder.is_between_messages();
-        let is_patient = self.drain_at.is_some_and(|at| now < at + DRAIN_PATIENCE);
-        if is_whole && (is_calm || !is_patient) {
-            self.leave();
-            return true;
-        }
-        self.client.ends_after_message = !is_patient;
-        false
-    }
-
-    fn leave(&mut self) {
-        self.end(Party::Client, CloseReason::Drained, "service restart");
-        self.last_moved = Instant::now();
     }
 }
 

@@ -1,0 +1,134 @@
+//! What a session does when nothing arrives: it looks for resets, gives up, and lets its client go.
+
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::Session;
+use super::side::{Flow, Side};
+use crate::close::{CloseReason, Party};
+
+/// How long a connection may take to finish closing without a byte moving: several retransmissions on a bad
+/// link, and not long enough for many descriptors to pile up.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often an end that is not being read, because the other one takes nothing, is asked whether it is still
+/// there: rarely enough to cost nothing, and much sooner than anyone would look.
+const STALL_LOOK: Duration = Duration::from_secs(2);
+
+/// How long a session that is asked to leave waits for a pause in what its backend says; after that, any
+/// message boundary will do.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Whether one end has heard the last word, or is about to.
+    pub(super) fn is_ending(&self) -> bool {
+        self.client.output != Flow::Open || self.backend.output != Flow::Open
+    }
+
+    /// When something must be done although nothing arrives, and what.
+    fn deadline(&self) -> Option<(Instant, Due)> {
+        let is_stalled = self.client.backlog() > 0 || self.backend.backlog() > 0;
+        let look = is_stalled.then_some((self.last_look + STALL_LOOK, Due::Look));
+        let other = match (self.client.output, self.backend.output) {
+            (Flow::Open, Flow::Open) => match self.drain {
+                Drain::At(at) | Drain::Waiting(at) => Some((at, Due::Leave)),
+                Drain::No | Drain::AfterMessage => None,
+            },
+            (Flow::Open, _) | (_, Flow::Open) => Some((self.last_moved + self.settings.linger, Due::GiveUp)),
+            _ => Some((self.last_moved + CLOSE_TIMEOUT, Due::GiveUp)),
+        };
+        look.into_iter().chain(other).min_by_key(|(at, _)| *at)
+    }
+
+    /// Does what is due, and sees to being woken for what will be; returns whether anything was done.
+    pub(super) fn tick(&mut self, downlink_moved: bool, cx: &mut Context<'_>) -> bool {
+        if matches!(self.drain, Drain::Waiting(_)) && !downlink_moved && self.has_paused() {
+            self.leave();
+            return true;
+        }
+        let Some((at, due)) = self.deadline() else {
+            return false;
+        };
+        let now = Instant::now();
+        if at > now {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            return timer.as_mut().poll(cx).is_ready();
+        }
+        match due {
+            Due::Look => {
+                self.last_look = now;
+                self.look_for_resets();
+            }
+            Due::GiveUp => {
+                for side in [&mut self.client, &mut self.backend] {
+                    side.close(side.backlog() > 0);
+                }
+            }
+            Due::Leave => match self.drain {
+                Drain::At(at) => self.drain = Drain::Waiting(at + DRAIN_PATIENCE),
+                Drain::Waiting(_) if self.client.encoder.is_between_messages() => self.leave(),
+                Drain::Waiting(_) => {
+                    self.drain = Drain::AfterMessage;
+                    self.client.ends_after_message = true;
+                }
+                Drain::No | Drain::AfterMessage => {}
+            },
+        }
+        true
+    }
+
+    /// While one end takes nothing the other is not read, and a reset of it would not be noticed.
+    fn look_for_resets(&mut self) {
+        let is_reset = |side: &Side, other: &Side| other.backlog() > 0 && side.stream.is_broken();
+        let client = is_reset(&self.client, &self.backend);
+        let backend = is_reset(&self.backend, &self.client);
+        for (party, is_reset) in [(Party::Client, client), (Party::Backend, backend)] {
+            if is_reset {
+                self.on_broken(party, CloseReason::Reset(party));
+            }
+        }
+    }
+
+    /// Whether all that the backend has said has gone to the client.
+    fn has_paused(&self) -> bool {
+        self.client.backlog() == 0
+            && self.client.encoder.is_between_messages()
+            && self.backend.decoder.is_between_messages()
+    }
+
+    /// Asks the client to come back later.
+    pub(super) fn leave(&mut self) {
+        self.drain = Drain::No;
+        self.end(Party::Client, CloseReason::Drained, "service restart");
+        self.last_moved = Instant::now();
+    }
+}
+
+/// What is done at a deadline.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// See whether an end that is not being read is still there.
+    Look,
+    /// Close what nobody will finish.
+    GiveUp,
+    /// Ask the client to leave.
+    Leave,
+}
+
+/// How far the client's leaving has come, when natpulse drains.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Drain {
+    /// It may stay, or has been asked.
+    No,
+    /// Its turn comes then.
+    At(Instant),
+    /// It is asked at the next pause of its backend, and then at the latest.
+    Waiting(Instant),
+    /// It is asked behind the message that is being sent.
+    AfterMessage,
+}
