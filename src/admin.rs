@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -14,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -22,9 +24,11 @@ use crate::metrics::Metrics;
 
 /// Connections served at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
-/// How long a request head may take, and a connection may rest between two requests. Short, because silent
-/// connections must not keep a health check waiting; a scraper that comes every 15 s connects anew.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection may take to ask for something. Short, because silent ones must not keep a health
+/// check waiting.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
+/// How long a connection may rest between two requests: twice the usual interval of a scraper.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long accepting rests when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -82,15 +86,23 @@ impl Admin {
 }
 
 async fn serve(stream: TcpStream, state: Arc<State>) {
+    let has_asked = AtomicBool::new(false);
     let service = service_fn(async |request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         hyper::Result::Ok(state.answer(request.method(), request.uri().path()))
     });
-    let served = http1::Builder::new()
-        .half_close(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let mut connection = pin!(
+        http1::Builder::new()
+            .half_close(true)
+            .timer(TokioTimer::new())
+            .header_read_timeout(KEEP_ALIVE)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let served = match timeout(FIRST_REQUEST, &mut connection).await {
+        Ok(served) => served,
+        Err(_) if has_asked.load(Ordering::Relaxed) => connection.await,
+        Err(_) => return,
+    };
     if let Err(error) = served {
         debug!(%error, "admin connection");
     }
