@@ -1,0 +1,279 @@
+//! Starts natpulse on ports the system picks, and looks at it from outside.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Command, ExitStatus};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Response;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use crate::process::{Process, eventually, within};
+use crate::tools::TempDir;
+
+pub struct Natpulse {
+    process: Process,
+    // Holds the configuration file for as long as the process may read it.
+    _dir: TempDir,
+}
+
+impl Natpulse {
+    /// Starts natpulse with this configuration, and an admin endpoint beside it.
+    pub async fn start(config: &str) -> Natpulse {
+        let config = format!("{config}\n[admin]\nlisten = \"127.0.0.1:0\"\n");
+        Natpulse::launch(&config, |_| {}).await
+    }
+
+    /// Starts `natpulse run -c FILE` with the file holding exactly `config`, after
+    /// `adapt` changed the command, and waits until every listener is bound.
+    pub async fn launch(config: &str, adapt: impl FnOnce(&mut Command)) -> Natpulse {
+        let dir = TempDir::new();
+        let file = dir.path().join("config.toml");
+        fs::write(&file, config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_natpulse"));
+        command.args(["run", "-c"]).arg(&file);
+        adapt(&mut command);
+        let natpulse = Natpulse { process: Process::spawn(command), _dir: dir };
+        natpulse.event("serving", |_| true).await;
+        natpulse
+    }
+
+    /// A pair in a row, as two sites would run it: TCP into the first, WebSocket
+    /// between them, TCP from the second to `backend`. `framing` is that of both TCP
+    /// ends.
+    pub async fn pair(framing: &str, backend: SocketAddr) -> Pair {
+        let far = Natpulse::start(&format!(
+            r#"
+            [[bridge]]
+            name = "far"
+            listen = "ws://127.0.0.1:0/pair"
+            backend = {{ url = "tcp://{backend}", framing = "{framing}" }}
+            max_message = "32MiB"
+            "#
+        ))
+        .await;
+        let near = Natpulse::start(&format!(
+            r#"
+            [[bridge]]
+            name = "near"
+            listen = {{ url = "tcp://127.0.0.1:0", framing = "{framing}" }}
+            backend = "{}"
+            max_message = "32MiB"
+            "#,
+            far.url("far")
+        ))
+        .await;
+        Pair { near, far }
+    }
+
+    /// Waits for a log event with this message for which `pick` says yes.
+    pub async fn event(&self, message: &str, pick: impl Fn(&Value) -> bool) -> Value {
+        self.process
+            .wait_line(&format!("an event {message:?}"), |line| {
+                let event: Value = serde_json::from_str(line).ok()?;
+                (event["message"] == message && pick(&event)).then_some(event)
+            })
+            .await
+    }
+
+    /// Waits until `count` sessions have closed, and returns how each of them ended.
+    pub async fn closed_sessions(&self, count: usize) -> Vec<Value> {
+        let mut closed = Vec::new();
+        self.process
+            .wait_line(&format!("{count} events \"session closed\""), |line| {
+                let event: Value = serde_json::from_str(line).ok()?;
+                if event["message"] == "session closed" {
+                    closed.push(event);
+                }
+                (closed.len() == count).then_some(())
+            })
+            .await;
+        closed
+    }
+
+    /// The events with this message that were logged so far.
+    pub fn logged(&self, message: &str) -> Vec<Value> {
+        let lines = self.process.lines();
+        let events = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
+        events.filter(|event: &Value| event["message"] == message).collect()
+    }
+
+    /// The URL a bridge listens on, with the port the system picked.
+    pub fn url(&self, bridge: &str) -> String {
+        let listening = self.logged("listening");
+        let event = listening.iter().find(|event| event["bridge"] == bridge);
+        let event = event.unwrap_or_else(|| panic!("no bridge {bridge:?} in {listening:?}"));
+        event["listen"].as_str().unwrap().to_owned()
+    }
+
+    /// The address of a bridge that listens on TCP or WebSocket.
+    pub fn addr(&self, bridge: &str) -> SocketAddr {
+        authority(&self.url(bridge)).parse().unwrap()
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        let events = self.logged("admin listening");
+        let listen = events.first().expect("no admin endpoint")["listen"].as_str();
+        listen.unwrap().parse().unwrap()
+    }
+
+    /// Every series of `/metrics`, keyed as it is written there, labels included.
+    pub async fn metrics(&self) -> HashMap<String, f64> {
+        let page = http_get(self.admin(), "/metrics").await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        let series = page.body.lines().filter(|line| !line.starts_with('#'));
+        series
+            .map(|line| {
+                let (name, value) = line.rsplit_once(' ').expect(line);
+                (name.to_owned(), value.parse().expect(line))
+            })
+            .collect()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn fds(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
+    }
+
+    /// The memory the process uses, shared pages counted by their share.
+    pub fn pss(&self) -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.process.id())).unwrap();
+        let line = rollup.lines().find(|line| line.starts_with("Pss:"));
+        let kib: u64 = line.unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+
+    /// How many connections the process has left in CLOSE_WAIT: the peer has gone and
+    /// the process has not noticed or not cared.
+    pub fn close_wait(&self) -> usize {
+        let fds = fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
+        let links = fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+        let sockets: Vec<String> = links
+            .filter_map(|link| {
+                let link = link.to_str()?;
+                Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+            })
+            .collect();
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| row[3] == "08" && sockets.iter().any(|inode| inode == row[9])).count()
+    }
+
+    /// Waits until nothing of any session is left: every one logged as closed, the
+    /// descriptors back at `fds`, no connection half closed, the gauges at zero.
+    pub async fn settles_to(&self, fds: usize) {
+        let opened = self.logged("session opened").len();
+        self.closed_sessions(opened).await;
+        eventually("descriptors to be back where they were", || self.fds() <= fds && self.close_wait() == 0)
+            .await;
+        within("no session to be counted as active", async {
+            let is_active = |(series, value): (&String, &f64)| {
+                series.starts_with("natpulse_sessions_active") && *value != 0.0
+            };
+            while self.metrics().await.iter().any(is_active) {}
+        })
+        .await;
+    }
+
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    pub async fn exit(&mut self) -> ExitStatus {
+        self.process.exit().await
+    }
+
+    /// Ends natpulse as a service manager would, and checks that it left cleanly.
+    pub async fn stop(mut self) {
+        self.terminate();
+        assert_eq!(self.exit().await.code(), Some(0));
+    }
+}
+
+/// Two natpulse in a row; see [`Natpulse::pair`].
+pub struct Pair {
+    pub near: Natpulse,
+    pub far: Natpulse,
+}
+
+impl Pair {
+    /// Where a TCP client connects to.
+    pub fn addr(&self) -> SocketAddr {
+        self.near.addr("near")
+    }
+
+    pub fn fds(&self) -> (usize, usize) {
+        (self.near.fds(), self.far.fds())
+    }
+
+    pub async fn settles_to(&self, (near, far): (usize, usize)) {
+        self.near.settles_to(near).await;
+        self.far.settles_to(far).await;
+    }
+
+    pub async fn stop(self) {
+        self.near.stop().await;
+        self.far.stop().await;
+    }
+}
+
+pub fn authority(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").expect(url);
+    rest.split('/').next().unwrap()
+}
+
+pub struct Page {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+/// One plain GET on a connection of its own.
+pub async fn http_get(addr: SocketAddr, path: &str) -> Page {
+    http(addr, &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")).await
+}
+
+/// Sends these bytes on a connection of its own, and reads the answer up to the end of
+/// the connection.
+pub async fn http(addr: SocketAddr, request: &str) -> Page {
+    let exchange = async {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // A server that refuses early may reset the connection behind its answer.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    };
+    let start = request.lines().next().unwrap_or_default();
+    let answer = within(&format!("the answer to {start:?}"), exchange).await;
+    let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
+    let status = head.split(' ').nth(1).expect(head);
+    Page { status: status.parse().expect(head), head: head.to_lowercase(), body: body.to_owned() }
+}
+
+pub type Ws = WebSocketStream<TcpStream>;
+
+/// Opens a WebSocket, asking for `subprotocol` if there is one.
+pub async fn ws_connect(url: &str, subprotocol: Option<&str>) -> (Ws, Response) {
+    let mut request = url.into_client_request().unwrap();
+    if let Some(subprotocol) = subprotocol {
+        request.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
+    }
+    let limits = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    let connect = async {
+        let stream = TcpStream::connect(authority(url)).await.unwrap();
+        tokio_tungstenite::client_async_with_config(request, stream, Some(limits))
+            .await
+            .unwrap_or_else(|error| panic!("no WebSocket at {url}: {error}"))
+    };
+    within(&format!("a WebSocket at {url}"), connect).await
+}
