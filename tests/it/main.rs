@@ -1,0 +1,28 @@
+//! Tests of the built program from the outside: it is started as a user would
+//! start it, and talked to by real clients and in front of real servers.
+//!
+//! `tests/run` installs the programs these tests drive. A test whose program is
+//! missing fails and says so, because a skipped test would look like a passed one.
+
+// In a test program `pub` reaches no further than the program, a panic is how a test fails, and what
+// happens to a variant that a test does not expect is just that.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, clippy::wildcard_enum_match_arm)]
+
+mod backends;
+mod bad_input;
+mod browser;
+mod conformance;
+mod contract;
+mod ends;
+mod endurance;
+mod harness;
+mod measure;
+mod pairs;
+mod process;
+mod raw;
+mod regression;
+mod services;
+mod throughput;
+mod tidy;
+mod tools;
+mod wire;
