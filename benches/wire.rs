@@ -10,7 +10,7 @@ use natpulse::wire::{Batch, Decoder, Encoder, Framing, Input, Kind, Stop, Tally,
 
 const MAX: u64 = 64 << 20;
 /// Bytes that one read brings: what a session reads at most.
-const READ: usize = 256 * 1024;
+const READ: usize = 512 * 1024;
 
 fn websocket(masked: bool) -> (Decoder, Encoder) {
     let role = if masked { Role::Client { mask_key: || [0x37, 0xfa, 0x21, 0x3d] } } else { Role::Server };

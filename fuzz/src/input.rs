@@ -36,7 +36,7 @@ impl<'a> Input<'a> {
         bytes
     }
 
-    /// `c` and `s` are WebSocket clients and servers, `a` and on are the framing words in their order, `F` is
+    /// `C` and `S` are WebSocket clients and servers, `a` and on are the framing words in their order, `F` is
     /// a length field and `M` a pair of markers. `None` is what [`Framing`] refuses.
     pub fn end(&mut self) -> Option<End> {
         match self.byte() {

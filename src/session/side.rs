@@ -93,12 +93,14 @@ impl Side {
 
     /// Sends a batch; keeps what the kernel does not take. Must not be called while there is a backlog.
     pub(super) fn send(&mut self, cx: &mut Context<'_>, batch: &Batch, input: &[u8]) -> io::Result<()> {
-        let mut slices = [IoSlice::new(&[]); 64];
-        let count = batch.io_slices(input, &mut slices);
-        let sent = match &slices[..count] {
-            [] => return Ok(()),
-            [one] => Pin::new(&mut self.stream).poll_write(cx, one),
-            many => Pin::new(&mut self.stream).poll_write_vectored(cx, many),
+        let sent = if batch.is_empty() {
+            return Ok(());
+        } else if let Some(bytes) = batch.as_single(input) {
+            Pin::new(&mut self.stream).poll_write(cx, bytes)
+        } else {
+            let mut slices = [IoSlice::new(&[]); 64];
+            let count = batch.io_slices(input, &mut slices);
+            Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])
         };
         let sent = match sent {
             Poll::Ready(sent) => sent?,

@@ -82,6 +82,14 @@ impl Batch {
         self.len = 0;
     }
 
+    /// The output, where it lies in one piece, as that of many short messages does.
+    pub fn as_single<'a>(&'a self, input: &'a [u8]) -> Option<&'a [u8]> {
+        match &self.slices[..] {
+            [slice] => Some(Self::resolve(&self.copied, input, slice)),
+            _ => None,
+        }
+    }
+
     /// The output as slices for a vectored write, in `out`; returns how many were filled in.
     pub fn io_slices<'a>(&'a self, input: &'a [u8], out: &mut [IoSlice<'a>]) -> usize {
         for (slot, slice) in out.iter_mut().zip(&self.slices) {

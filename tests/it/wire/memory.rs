@@ -154,9 +154,41 @@ fn fragments_that_add_up_to_more_than_the_limit_are_refused() {
     assert!(matches!(pipe.feed(&[0x80, 1]), Err(WireError::TooLong { len: 1001, max: 1000, hint: None })));
 }
 
-/// What a record's length is not known for must be gathered, but only up to what the target can announce.
+/// A record cannot begin before its length is known, so fragments are gathered for it; but no more of them
+/// than it can hold.
 #[test]
-fn frames_of_no_payload_are_not_kept() {
+fn fragments_that_no_record_can_hold_are_not_gathered() {
+    let end = End::WebSocket { is_client: false };
+    let mut pipe = Pipe::new(end.decoder(MAX), End::from_word("u16be").encoder(Kind::Binary));
+    let mut fragment = Vec::new();
+    super::end::frame(0x00, false, &[0; 0x8000], &mut fragment);
+    fragment[0] = 0x02;
+    pipe.feed(&fragment).unwrap();
+    fragment[0] = 0x00;
+    assert!(matches!(pipe.feed(&fragment), Err(WireError::Unframeable(_))));
+    assert!(pipe.sent.is_empty());
+}
+
+/// The header that a record brings may come piece by piece; the rest of it is not kept.
+#[test]
+fn a_long_record_with_its_own_header_streams_however_the_header_is_cut() {
+    let mysql = End::from_word("mysql");
+    let record = mysql.dress(vec![7; 1 << 20]);
+    let client = End::WebSocket { is_client: true };
+    let mut frame = Vec::new();
+    super::end::frame(0x82, true, &record, &mut frame);
+    for first in [14, 15, 16, 17, 18] {
+        let mut pipe = Pipe::new(client.decoder(MAX), mysql.encoder(Kind::Binary));
+        let (header, rest) = frame.split_at(first);
+        pipe.feed(header).unwrap();
+        pipe.feed_in(rest, &[READ]).unwrap();
+        assert!(pipe.sent == record, "{first} bytes first");
+        assert!(pipe.largest_batch <= READ + 16, "a batch of {}", pipe.largest_batch);
+    }
+}
+
+#[test]
+fn empty_fragments_take_no_memory_and_change_nothing() {
     let end = End::WebSocket { is_client: false };
     let mut pipe = Pipe::new(end.decoder(1000), End::from_word("u16be").encoder(Kind::Binary));
     pipe.feed(&[0x02, 0]).unwrap();
