@@ -6,7 +6,13 @@
 
 // In a test program `pub` reaches no further than the program, a panic is how a test fails, and what
 // happens to a variant that a test does not expect is just that.
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, clippy::wildcard_enum_match_arm)]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm
+)]
 
 mod backends;
 mod bad_input;

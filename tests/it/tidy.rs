@@ -20,8 +20,17 @@ const ARROWS: [(&str, &[&str]); 9] = [
 
 /// Modules that are pure, and what they therefore must not touch.
 const PURE: [&str; 2] = ["wire", "close"];
-const IMPURE: [&str; 9] =
-    ["tokio::", "tokio_util", "hyper", "prometheus", "tracing", "std::net", "std::time", "std::io::Read", "rand::"];
+const IMPURE: [&str; 9] = [
+    "tokio::",
+    "tokio_util",
+    "hyper",
+    "prometheus",
+    "tracing",
+    "std::net",
+    "std::time",
+    "std::io::Read",
+    "rand::",
+];
 
 const MAX_LINES: usize = 400;
 
@@ -79,7 +88,11 @@ fn pure_modules_touch_no_socket_clock_or_log() {
     for (module, path, text) in modules() {
         for forbidden in IMPURE {
             let is_pure = PURE.contains(&module.as_str());
-            assert!(!(is_pure && text.contains(forbidden)), "{}: {forbidden} in a pure module", path.display());
+            assert!(
+                !(is_pure && text.contains(forbidden)),
+                "{}: {forbidden} in a pure module",
+                path.display()
+            );
         }
     }
 }
