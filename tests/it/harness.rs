@@ -136,6 +136,14 @@ impl Natpulse {
             .collect()
     }
 
+    /// How many sessions have opened. Counted, not read from the log, which comes a moment later.
+    pub async fn opened(&self) -> usize {
+        let metrics = self.metrics().await;
+        let opened =
+            metrics.iter().filter(|(series, _)| series.starts_with("natpulse_sessions_opened_total"));
+        opened.map(|(_, count)| *count as usize).sum()
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
@@ -171,7 +179,7 @@ impl Natpulse {
     /// Waits until nothing of any session is left: every one logged as closed, the
     /// descriptors back at `fds`, no connection half closed, the gauges at zero.
     pub async fn settles_to(&self, fds: usize) {
-        let opened = self.logged("session opened").len();
+        let opened = self.opened().await;
         self.closed_sessions(opened).await;
         eventually("descriptors to be back where they were", || self.fds() <= fds && self.close_wait() == 0)
             .await;

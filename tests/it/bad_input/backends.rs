@@ -38,7 +38,7 @@ async fn turns_both_away(mut scene: Scene, what: &str) {
         within(&series, async { while scene.natpulse.metrics().await[&series] < 1.0 {} }).await;
     }
     assert_eq!(scene.natpulse.logged("cannot dial the backend").len(), 2, "{what}");
-    assert_eq!(scene.natpulse.logged("session opened").len(), 1, "only the bystander's");
+    assert_eq!(scene.natpulse.opened().await, 1, "only the bystander's");
     scene.end().await;
 }
 

@@ -51,7 +51,7 @@ async fn what_is_no_upgrade_is_answered_and_opens_no_session() {
         assert_eq!(page.status, status, "{what}: {}", page.head);
         scene.undisturbed().await;
     }
-    assert_eq!(scene.natpulse.logged("session opened").len(), 1, "only the bystander's");
+    assert_eq!(scene.natpulse.opened().await, 1, "only the bystander's");
     scene.end().await;
 }
 
@@ -150,7 +150,7 @@ async fn a_client_that_leaves_inside_its_request_leaves_nothing_behind() {
             scene.undisturbed().await;
         }
     }
-    assert_eq!(scene.natpulse.logged("session opened").len(), 1, "only the bystander's");
+    assert_eq!(scene.natpulse.opened().await, 1, "only the bystander's");
     scene.end().await;
 }
 

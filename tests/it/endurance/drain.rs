@@ -212,7 +212,8 @@ async fn leaving_under_load_loses_no_message_that_was_on_its_way() {
     }
     // And natpulse counted what arrived, the clients' numbers included.
     let mut counted: Vec<_> = natpulse
-        .logged("session closed")
+        .closed_sessions(records.len())
+        .await
         .iter()
         .map(|event| event["uplink_messages"].as_u64().unwrap())
         .collect();

@@ -117,7 +117,7 @@ async fn a_gibibyte_in_one_frame_becomes_one_record_and_the_other_way_round() {
     report("WebSocket to records", begun, before, up.max(down), frames);
     drop((near_reader, near_writer, far_reader, far_writer));
     natpulse.settles_to(fds).await;
-    let closed = &natpulse.logged("session closed")[8];
+    let closed = &natpulse.closed_sessions(9).await[8];
     for direction in ["uplink", "downlink"] {
         assert_eq!(closed[format!("{direction}_messages")], 1);
         assert_eq!(closed[format!("{direction}_bytes")], GIB);
