@@ -50,8 +50,8 @@ enum Slice {
 }
 
 impl Batch {
-    /// Payloads up to this size are copied beside their headers. Measured: one more slice in a vectored
-    /// write costs about what copying 2 KiB costs.
+    /// Payloads up to this size are copied beside their headers, which spares the kernel a slice per message. An
+    /// estimate of where copying begins to cost more than a slice does.
     const COPY: usize = 2048;
     /// Slices in one write; Linux takes 1,024 (UIO_MAXIOV), but 64 large ones fill any socket buffer.
     const SLICES: usize = 64;

@@ -28,7 +28,7 @@ pub(crate) fn framing(word: &str) -> Option<Framing> {
         "raw" => Framing::RAW,
         "u8" => Framing::prefix(1, Big),
         // RFC 1035 section 4.2.2. ISO 8583 itself leaves the transport open; two bytes, network order,
-        // header excluded, is what most acquirers specify.
+        // header excluded, is the common one.
         "u16be" | "dns" | "iso8583" => Framing::prefix(2, Big),
         "u16le" => Framing::prefix(2, Little),
         "u24be" => Framing::prefix(3, Big),
