@@ -22,6 +22,7 @@ pub mod admin;
 pub mod cli;
 pub mod close;
 pub mod config;
+pub mod heartbeat;
 pub mod link;
 pub mod metrics;
 pub mod proxy;

@@ -6,21 +6,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module of the crate and those of ours that it may import.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("wire", &[]),
     ("close", &[]),
-    ("link", &[]),
+    ("heartbeat", &[]),
+    ("link", &["heartbeat"]),
     ("metrics", &["close", "wire"]),
-    ("session", &["close", "link", "metrics", "wire"]),
-    ("config", &["link", "session", "wire"]),
+    ("session", &["close", "heartbeat", "link", "metrics", "wire"]),
+    ("config", &["heartbeat", "link", "session", "wire"]),
     ("cli", &["config"]),
     ("admin", &["metrics"]),
-    ("proxy", &["close", "config", "link", "metrics", "session", "wire"]),
+    ("proxy", &["close", "config", "heartbeat", "link", "metrics", "session", "wire"]),
 ];
 
 /// Modules that are pure, and what they therefore must not touch.
-const PURE: [&str; 2] = ["wire", "close"];
-const IMPURE: [&str; 9] = [
+const PURE: [&str; 3] = ["wire", "close", "heartbeat"];
+const IMPURE: [&str; 11] = [
     "tokio::",
     "tokio_util",
     "hyper",
@@ -28,6 +29,8 @@ const IMPURE: [&str; 9] = [
     "tracing",
     "std::net",
     "std::time",
+    "Instant",
+    "SystemTime",
     "std::io::Read",
     "rand::",
 ];
