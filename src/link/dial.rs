@@ -74,7 +74,7 @@ impl From<hyper::Error> for DialError {
 /// No connection, or no upgrade. There is no timeout here.
 pub async fn dial(url: &BackendUrl, subprotocols: &[String], longest: u64) -> Result<Dialled, DialError> {
     let stream = match url {
-        BackendUrl::Echo => Stream::Echo(Echo::new(longest)),
+        BackendUrl::Echo => Stream::Echo(Box::new(Echo::new(longest))),
         BackendUrl::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
         BackendUrl::Tcp(authority) | BackendUrl::Ws { authority, .. } => connect(authority).await?,
     };

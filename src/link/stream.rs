@@ -1,13 +1,17 @@
 //! One transport connection of whatever scheme.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::Echo;
+use super::{Echo, tcp_info};
+use crate::heartbeat::Path;
 
 /// A connection that can be read and written, or that has been closed and holds no descriptor.
 #[derive(Debug)]
@@ -17,10 +21,13 @@ pub enum Stream {
     /// A Unix domain socket.
     Unix(UnixStream),
     /// The built-in echo service.
-    Echo(Echo),
+    Echo(Box<Echo>),
     /// Closed.
     Closed,
 }
+
+/// As many unanswered probes as the kernel can be told to bear (tcp(7), TCP_KEEPCNT).
+const KEEPALIVE_PROBES: u32 = 127;
 
 impl Stream {
     /// Wraps a TCP connection and turns Nagle's algorithm off.
@@ -47,6 +54,27 @@ impl Stream {
         !matches!(error, Ok(None))
     }
 
+    /// What the kernel knows about the way to the peer, where that is TCP.
+    pub fn path(&self) -> Option<Path> {
+        match self {
+            Stream::Tcp(stream) => tcp_info::path(stream.as_fd()),
+            Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
+        }
+    }
+
+    /// Has the kernel probe a TCP connection after it was silent for `idle`, and again each `interval`; whole seconds.
+    /// What the probes find is ours to judge: the kernel gives up only after `give_up`.
+    pub fn keep_alive(&self, idle: Duration, interval: Duration, give_up: Duration) {
+        if let Stream::Tcp(stream) = self {
+            let socket = SockRef::from(stream);
+            let probes =
+                TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(KEEPALIVE_PROBES);
+            // It fails only on a socket that is no longer connected, which needs no probes.
+            let _ = socket.set_tcp_keepalive(&probes);
+            let _ = socket.set_tcp_user_timeout(Some(give_up));
+        }
+    }
+
     /// Closes at once; over TCP the peer sees a reset, so that it cannot take what it has for the whole.
     pub fn abort(&mut self) {
         if let Stream::Tcp(stream) = self {
@@ -62,7 +90,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Echo(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Echo(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
             Stream::Closed => Poll::Ready(Ok(())),
         }
     }
@@ -73,7 +101,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Echo(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Echo(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
             Stream::Closed => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
@@ -86,7 +114,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Echo(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Echo(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
             Stream::Closed => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
@@ -104,7 +132,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Echo(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Echo(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
             Stream::Closed => Poll::Ready(Ok(())),
         }
     }

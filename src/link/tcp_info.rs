@@ -1,0 +1,43 @@
+//! What the kernel knows about a TCP connection (tcp(7), TCP_INFO).
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use crate::heartbeat::Path;
+
+/// Fields of `struct tcp_info`, by their offset in bytes (linux/tcp.h; it only ever grows at its end).
+const UNACKED: usize = 24;
+const LAST_ACK_RECV: usize = 56;
+const NOTSENT_BYTES: usize = 144;
+const SND_WND: usize = 228;
+/// As much of it as we read. `tcpi_snd_wnd` is there since Linux 5.4.
+const SIZE: usize = SND_WND + 4;
+
+/// Asks the kernel; `None` where the socket is not TCP, or not connected any more.
+pub(super) fn path(socket: BorrowedFd<'_>) -> Option<Path> {
+    let mut info = [0_u8; SIZE];
+    let mut length = SIZE as libc::socklen_t;
+    #[expect(unsafe_code, reason = "no maintained crate asks for TCP_INFO")]
+    // SAFETY: the pointer and the length describe `info`, which lives until the call returns; the kernel writes at
+    // most `length` bytes to it, and any bytes are valid for an array of them.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let field = |at: usize| {
+        let bytes = info[at..at + 4].try_into().expect("four bytes");
+        u32::from_ne_bytes(bytes)
+    };
+    let is_known = failed == 0 && length as usize >= NOTSENT_BYTES + 4;
+    is_known.then(|| Path {
+        ack_age: Duration::from_millis(field(LAST_ACK_RECV).into()),
+        in_flight: field(UNACKED) > 0,
+        unsent: field(NOTSENT_BYTES) > 0,
+        window: field(SND_WND),
+    })
+}
