@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::source::{Node, Value};
-use super::{ConfigError, Origin};
+use super::{ConfigError, Origin, heartbeat};
+use crate::heartbeat::Settings;
 use crate::link::{BackendUrl, ListenUrl};
 use crate::session::RecordKind;
 use crate::wire::{ByteOrder, Framing, Kind, LengthField, WORDS};
@@ -40,6 +41,8 @@ pub struct Listen {
     pub url: ListenUrl,
     /// How a byte stream is cut into messages; of no meaning on a WebSocket.
     pub framing: Framing,
+    /// How it is kept alive.
+    pub heartbeat: Settings,
 }
 
 /// The end that is dialled.
@@ -49,13 +52,15 @@ pub struct Backend {
     pub url: BackendUrl,
     /// How a byte stream is cut into messages; of no meaning on a WebSocket.
     pub framing: Framing,
+    /// How it is kept alive.
+    pub heartbeat: Settings,
 }
 
 pub(super) const DEFAULT_MAX_MESSAGE: u64 = 16 << 20;
 pub(super) const DEFAULT_DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_LINGER: Duration = Duration::from_secs(30);
 
-pub(super) fn read_all(node: Node, errors: &mut Vec<ConfigError>) -> Vec<Bridge> {
+pub(super) fn read_all(node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigError>) -> Vec<Bridge> {
     let text = node.to_string();
     let nodes = match node.value {
         Value::Array(nodes) if !nodes.is_empty() => nodes,
@@ -75,12 +80,12 @@ pub(super) fn read_all(node: Node, errors: &mut Vec<ConfigError>) -> Vec<Bridge>
     for (index, node) in nodes.into_iter().enumerate() {
         let path = format!("bridge[{index}]");
         places.claim(&path, &node, errors);
-        bridges.extend(read(&path, node, errors));
+        bridges.extend(read(&path, node, heartbeat, errors));
     }
     bridges
 }
 
-fn read(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Bridge> {
+fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigError>) -> Option<Bridge> {
     let mut reader = Reader::new(path, node, errors);
     let name = reader.required("name", NAME_RULE);
     let listen = reader.required("listen", END_RULE);
@@ -101,19 +106,19 @@ fn read(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Bridge>
     reader.finish();
     let listen = listen.and_then(|node| {
         let is_stream = |url: &ListenUrl| !matches!(url, ListenUrl::Ws { .. });
-        read_end(&format!("{path}.listen"), node, ListenUrl::parse, is_stream, errors)
+        read_end(&format!("{path}.listen"), node, heartbeat, ListenUrl::parse, is_stream, errors)
     });
     let mut framing_origin = Origin::Nowhere;
     let backend = backend.and_then(|node| {
         framing_origin = node.get("framing").unwrap_or(&node).origin.clone();
         let is_stream = |url: &BackendUrl| matches!(url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
-        read_end(&format!("{path}.backend"), node, BackendUrl::parse, is_stream, errors)
+        read_end(&format!("{path}.backend"), node, heartbeat, BackendUrl::parse, is_stream, errors)
     });
-    let ((url, framing), backend) = (listen?, backend?);
+    let (listen, backend) = (listen?, backend?);
     let bridge = Bridge {
         name: name?,
-        listen: Listen { url, framing },
-        backend: Backend { url: backend.0, framing: backend.1 },
+        listen: Listen { url: listen.0, framing: listen.1, heartbeat: listen.2 },
+        backend: Backend { url: backend.0, framing: backend.1, heartbeat: backend.2 },
         message,
         max_message,
         subprotocols,
@@ -130,10 +135,11 @@ fn read(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Bridge>
 fn read_end<U>(
     path: &str,
     node: Node,
+    base: &Settings,
     parse: fn(&str) -> Result<U, String>,
     is_stream: fn(&U) -> bool,
     errors: &mut Vec<ConfigError>,
-) -> Option<(U, Framing)> {
+) -> Option<(U, Framing, Settings)> {
     let node = match &node.value {
         Value::String(_) => Node::table(vec![("url", node)]),
         Value::Table(_) => node,
@@ -146,6 +152,7 @@ fn read_end<U>(
     let mut reader = Reader::new(path, node, errors);
     let url = reader.required("url", "a URL");
     let framing = reader.take("framing");
+    let heartbeat = reader.take("heartbeat");
     let url = url.and_then(|node| {
         let parsed = node.value.as_str().map_or_else(|| Err("a URL".into()), parse);
         parsed.map_err(|rule| reader.wrong("url", &node, &rule)).ok()
@@ -156,11 +163,12 @@ fn read_end<U>(
         reader.wrong("framing", framing, "left out: WebSockets and echo: have messages of their own");
     }
     reader.finish();
+    let heartbeat = heartbeat::read(&format!("{path}.heartbeat"), heartbeat, base, errors);
     let framing = match framing {
         Some(node) => read_framing(&format!("{path}.framing"), node, errors)?,
         None => Framing::RAW,
     };
-    Some((url?, framing))
+    Some((url?, framing, heartbeat))
 }
 
 fn read_framing(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Framing> {

@@ -5,6 +5,7 @@
 //! Past this module nobody sees text, and nobody checks again.
 
 mod bridge;
+mod heartbeat;
 mod reader;
 mod source;
 mod units;
@@ -17,6 +18,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::heartbeat::Settings;
 use reader::Reader;
 use source::{Node, Value};
 
@@ -178,13 +180,16 @@ impl Config {
         let server = reader.take("server");
         let log = reader.take("log");
         let admin = reader.take("admin");
+        let heartbeat = reader.take("heartbeat");
         let bridges = reader.required("bridge", "at least one [[bridge]] table");
         reader.finish();
+        let heartbeat = heartbeat::read("heartbeat", heartbeat, &Settings::default(), &mut errors);
         let config = Config {
             server: Server::read(server, &mut errors),
             log: Log::read(log, &mut errors),
             admin: read_admin(admin, &mut errors),
-            bridges: bridges.map_or_else(Vec::new, |bridges| bridge::read_all(bridges, &mut errors)),
+            bridges: bridges
+                .map_or_else(Vec::new, |bridges| bridge::read_all(bridges, &heartbeat, &mut errors)),
         };
         if errors.is_empty() {
             return Ok(config);

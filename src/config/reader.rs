@@ -40,10 +40,15 @@ impl<'e> Reader<'e> {
     pub(super) fn required(&mut self, key: &'static str, rule: &str) -> Option<Node> {
         let node = self.take(key);
         if node.is_none() {
-            let origin = self.origin.clone();
-            self.errors.push(ConfigError { origin, key: self.full(key), value: None, rule: rule.into() });
+            self.missing(key, rule);
         }
         node
+    }
+
+    /// Reports a key that is not there.
+    pub(super) fn missing(&mut self, key: &str, rule: &str) {
+        let origin = self.origin.clone();
+        self.errors.push(ConfigError { origin, key: self.full(key), value: None, rule: rule.into() });
     }
 
     /// Takes a value and interprets it; one that cannot be interpreted is reported with `rule`.

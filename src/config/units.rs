@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 /// What a duration must look like.
-pub(super) const DURATION_RULE: &str = "a duration such as \"500ms\", \"30s\", \"5m\" or \"1h\"";
+pub(super) const DURATION_RULE: &str = "a duration such as \"500ms\", \"30s\", \"5m\", \"1h\" or \"7d\"";
 /// What a size must look like.
 pub(super) const SIZE_RULE: &str = "a size of 1 byte or more such as 512, \"64KiB\", \"16MiB\" or \"1GiB\"";
 
-const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+const DURATIONS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Reads a duration.
@@ -48,7 +49,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        for text in ["500ms", "30s", "90s", "5m", "1h", "36h"] {
+        for text in ["500ms", "30s", "90s", "5m", "1h", "36h", "7d"] {
             assert_eq!(write_duration(duration(text).unwrap()), text);
         }
         for text in ["512B", "64KiB", "16MiB", "3GiB", "1500B"] {

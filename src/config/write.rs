@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::units::{write_duration, write_size};
-use super::{Bridge, Config, FORMATS, LEVELS};
+use super::{Bridge, Config, FORMATS, LEVELS, heartbeat};
 use crate::link::{BackendUrl, ListenUrl};
 use crate::session::RecordKind;
 use crate::wire::Kind;
@@ -33,21 +33,25 @@ fn write_bridge(f: &mut fmt::Formatter<'_>, bridge: &Bridge) -> fmt::Result {
         RecordKind::Fixed(Kind::Text) => "text",
         RecordKind::Mirror => "mirror",
     };
+    let (listen_beat, backend_beat) =
+        (heartbeat::write(&bridge.listen.heartbeat), heartbeat::write(&bridge.backend.heartbeat));
     writeln!(f, "\n[[bridge]]\nname = \"{}\"", bridge.name)?;
     match &bridge.listen.url {
-        ListenUrl::Ws { .. } => writeln!(f, "listen = {{ url = {} }}", quoted(&bridge.listen.url))?,
+        ListenUrl::Ws { .. } => {
+            writeln!(f, "listen = {{ url = {}, heartbeat = {listen_beat} }}", quoted(&bridge.listen.url))?;
+        }
         ListenUrl::Tcp(_) | ListenUrl::Unix(_) => {
             let (url, framing) = (quoted(&bridge.listen.url), &bridge.listen.framing);
-            writeln!(f, "listen = {{ url = {url}, framing = {framing} }}")?;
+            writeln!(f, "listen = {{ url = {url}, framing = {framing}, heartbeat = {listen_beat} }}")?;
         }
     }
     match &bridge.backend.url {
         BackendUrl::Ws { .. } | BackendUrl::Echo => {
-            writeln!(f, "backend = {{ url = {} }}", quoted(&bridge.backend.url))?;
+            writeln!(f, "backend = {{ url = {}, heartbeat = {backend_beat} }}", quoted(&bridge.backend.url))?;
         }
         BackendUrl::Tcp(_) | BackendUrl::Unix(_) => {
             let (url, framing) = (quoted(&bridge.backend.url), &bridge.backend.framing);
-            writeln!(f, "backend = {{ url = {url}, framing = {framing} }}")?;
+            writeln!(f, "backend = {{ url = {url}, framing = {framing}, heartbeat = {backend_beat} }}")?;
         }
     }
     writeln!(f, "message = \"{message}\"\nmax_message = \"{}\"", write_size(bridge.max_message))?;

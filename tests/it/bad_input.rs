@@ -3,7 +3,7 @@
 //! afterwards whether anything was left behind.
 
 mod backends;
-mod config;
+pub mod config;
 mod frames;
 mod gone;
 mod refusal;

@@ -31,7 +31,7 @@ pub fn unmark(text: &str) -> (String, String) {
 
 /// Each configuration has one mistake, at the §; it is told as key and value, with words of
 /// the rule it breaks.
-async fn each_is_told(cases: &[(String, &str, &str)]) {
+pub async fn each_is_told(cases: &[(String, &str, &str)]) {
     let mut wrong = Vec::new();
     for (marked, told, rule) in cases {
         let (place, config) = unmark(marked);
@@ -96,7 +96,11 @@ async fn a_wrong_value_is_told_with_its_place_and_its_rule() {
         ),
         (in_server("§unknown = 1"), "server.unknown = 1", "a known key: drain_window, max_sessions"),
         (format!("§server = 1\n{BRIDGE}"), "server = 1", "must be a table"),
-        (format!("§servers = 1\n{BRIDGE}"), "servers = 1", "a known key: server, log, admin, bridge"),
+        (
+            format!("§servers = 1\n{BRIDGE}"),
+            "servers = 1",
+            "a known key: server, log, admin, heartbeat, bridge",
+        ),
         (
             format!("[log]\n§level = \"loud\"\n{BRIDGE}"),
             "log.level = \"loud\"",
@@ -199,7 +203,7 @@ async fn a_wrong_end_is_told_with_its_place_and_its_rule() {
         (
             with_end("listen", "listen = { url = \"tcp://127.0.0.1:0\", §port = 1 }"),
             "bridge[0].listen.port = 1",
-            "a known key: url, framing",
+            "a known key: url, framing, heartbeat",
         ),
         (
             with_end("listen", "listen = { url = \"ws://127.0.0.1:0/\", §framing = \"u32be\" }"),
