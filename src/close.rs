@@ -39,6 +39,8 @@ pub enum CloseReason {
     TooLong(Party),
     /// Its stream ended inside a message.
     Truncated(Party),
+    /// It did not answer a beat.
+    Dead(Party),
     /// natpulse is restarting, and asked the client to come back.
     Drained,
 }
@@ -72,7 +74,7 @@ const SERVICE_RESTART: u16 = 1012;
 
 impl CloseReason {
     /// Every reason, for tables and metrics.
-    pub const ALL: [CloseReason; 17] = {
+    pub const ALL: [CloseReason; 19] = {
         use Party::{Backend, Client};
         [
             CloseReason::Closed(Client),
@@ -91,6 +93,8 @@ impl CloseReason {
             CloseReason::TooLong(Backend),
             CloseReason::Truncated(Client),
             CloseReason::Truncated(Backend),
+            CloseReason::Dead(Client),
+            CloseReason::Dead(Backend),
             CloseReason::Drained,
         ]
     };
@@ -125,6 +129,8 @@ impl CloseReason {
             CloseReason::TooLong(Backend) => row("backend_too_long", TOO_BIG, TOO_BIG, Warn),
             CloseReason::Truncated(Client) => row("client_truncated", PROTOCOL_ERROR, GOING_AWAY, Info),
             CloseReason::Truncated(Backend) => row("backend_truncated", INTERNAL_ERROR, PROTOCOL_ERROR, Warn),
+            CloseReason::Dead(Client) => row("client_dead", GOING_AWAY, GOING_AWAY, Info),
+            CloseReason::Dead(Backend) => row("backend_dead", INTERNAL_ERROR, GOING_AWAY, Warn),
             CloseReason::Drained => row("drained", SERVICE_RESTART, GOING_AWAY, Info),
         }
     }

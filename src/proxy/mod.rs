@@ -4,7 +4,7 @@ mod route;
 
 use std::collections::HashMap;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,7 +39,7 @@ const LATECOMER: Duration = Duration::from_secs(1);
 /// The number of a route, and its session that can begin; boxed, because every async function that passes a
 /// value on holds a copy of it.
 type OpenedSession = (usize, Box<Session>);
-type Opening<'a> = Pin<Box<dyn Future<Output = Option<OpenedSession>> + Send + 'a>>;
+type Opening = Pin<Box<dyn Future<Output = Option<OpenedSession>> + Send>>;
 
 /// A proxy that has bound its sockets and is ready to run.
 #[derive(Debug)]
@@ -60,7 +60,6 @@ struct Door {
 #[derive(Debug)]
 struct Shared {
     drain: CancellationToken,
-    drain_spread: Duration,
     handshake_timeout: Duration,
     tasks: TaskTracker,
     permits: Arc<Semaphore>,
@@ -100,7 +99,6 @@ impl Proxy {
         }
         let shared = Arc::new(Shared {
             drain: CancellationToken::new(),
-            drain_spread: drain_window.mul_f32(DRAIN_SPREAD),
             handshake_timeout,
             tasks: TaskTracker::new(),
             permits: Arc::new(Semaphore::new(sessions)),
@@ -125,7 +123,11 @@ impl Proxy {
         for bridges in groups {
             let url = bridges[0].listen.url.clone();
             let listener = listen(&url).await.map_err(|error| BindError { url: url.to_string(), error })?;
-            let route = |bridge: Bridge| Route { metrics: metrics.bridge(&bridge.name), bridge };
+            let spread = drain_window.mul_f32(DRAIN_SPREAD);
+            let route = |bridge: Bridge| {
+                let metrics = metrics.bridge(&bridge.name);
+                Route::new(bridge, metrics, spread)
+            };
             let routes: Vec<_> = bridges.into_iter().map(route).collect();
             for Route { bridge, .. } in &routes {
                 let listen = bound_url(&bridge.listen.url, &listener);
@@ -211,14 +213,16 @@ impl Door {
     fn admit(self: Arc<Self>, stream: Stream) {
         let shared = self.shared.clone();
         if let Ok(permit) = shared.permits.clone().try_acquire_owned() {
-            shared.tasks.spawn(self.serve(stream, Some(permit)));
+            let opening = self.clone().opening(stream, true);
+            shared.tasks.spawn(self.serve(opening, Some(permit)));
             return;
         }
         let is_websocket = matches!(self.routes[0].bridge.listen.url, ListenUrl::Ws { .. });
         match shared.refusals.clone().try_acquire_owned() {
             Ok(refusal) if is_websocket => {
+                let opening = self.opening(stream, false);
                 shared.tasks.spawn(async move {
-                    self.serve(stream, None).await;
+                    opening.await;
                     drop(refusal);
                 });
             }
@@ -226,21 +230,28 @@ impl Door {
         }
     }
 
-    /// Serves one client from its first byte to its last; without a permit, only to say no.
-    async fn serve(self: Arc<Self>, stream: Stream, permit: Option<OwnedSemaphorePermit>) {
-        // The handshake needs far more memory than a session, and only for a moment.
-        let mut opening = match self.routes[0].bridge.listen.url {
-            ListenUrl::Ws { .. } => Box::pin(self.handshake(stream, permit.is_some())) as Opening<'_>,
-            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => Box::pin(self.open(stream)),
-        };
-        let opened = tokio::select! {
-            opened = &mut opening => opened,
-            () = self.shared.drain.cancelled() => timeout(LATECOMER, &mut opening).await.ok().flatten(),
-        };
-        drop(opening);
-        if let Some((route, mut session)) = opened {
-            self.shared.run(&mut session, &self.routes[route], permit).await;
+    /// Serves one client from its first byte to its last.
+    async fn serve(self: Arc<Self>, opening: Opening, mut permit: Option<OwnedSemaphorePermit>) {
+        if let Some((route, mut session)) = opening.await {
+            self.shared.run(&mut session, &self.routes[route], &mut permit).await;
         }
+    }
+
+    /// All that comes before a session. Boxed, because it needs far more memory than a session, and only for a moment.
+    fn opening(self: Arc<Self>, stream: Stream, has_room: bool) -> Opening {
+        Box::pin(async move {
+            let opening = async {
+                match self.routes[0].bridge.listen.url {
+                    ListenUrl::Ws { .. } => self.handshake(stream, has_room).await,
+                    ListenUrl::Tcp(_) | ListenUrl::Unix(_) => self.open(stream).await,
+                }
+            };
+            let mut opening = pin!(opening);
+            tokio::select! {
+                opened = &mut opening => opened,
+                () = self.shared.drain.cancelled() => timeout(LATECOMER, &mut opening).await.ok().flatten(),
+            }
+        })
     }
 
     /// A byte stream is a session as soon as its backend is there.
@@ -310,16 +321,15 @@ fn is_about_the_client(error: &io::Error) -> bool {
 
 impl Shared {
     /// Runs a session, and tells the log and the metrics about it.
-    async fn run(&self, session: &mut Session, route: &Route, permit: Option<OwnedSemaphorePermit>) {
+    async fn run(&self, session: &mut Session, route: &Route, permit: &mut Option<OwnedSemaphorePermit>) {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed);
-        let bridge = route.bridge.name.as_str();
         let active = route.metrics.open();
-        info!(bridge, session = number, "session opened");
-        let begun = Instant::now();
-        let outcome = session.run(&route.metrics, &self.drain, self.drain_spread).await;
+        info!(bridge = route.bridge.name, session = number, "session opened");
+        let outcome = session.run(&route.metrics, &self.drain).await;
         active.close(outcome.reason);
         // Whoever reads that a session has ended may count on its place.
-        drop(permit);
+        drop(permit.take());
+        let bridge = route.bridge.name.as_str();
         let (up, down) = (outcome.uplink, outcome.downlink);
         macro_rules! closed {
             ($level:ident) => {
@@ -332,7 +342,7 @@ impl Shared {
                     uplink_bytes = up.bytes,
                     downlink_messages = down.messages,
                     downlink_bytes = down.bytes,
-                    duration_ms = begun.elapsed().as_millis() as u64,
+                    duration_ms = session.begun().elapsed().as_millis() as u64,
                     "session closed"
                 )
             };

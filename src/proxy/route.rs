@@ -1,5 +1,8 @@
 //! One bridge at work: what it answers, whom it dials, how its two ends speak.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -15,9 +18,21 @@ use crate::wire::{Decoder, Encoder, Kind};
 pub(super) struct Route {
     pub(super) bridge: Bridge,
     pub(super) metrics: BridgeMetrics,
+    settings: Arc<Settings>,
 }
 
 impl Route {
+    pub(super) fn new(bridge: Bridge, metrics: BridgeMetrics, drain_spread: Duration) -> Route {
+        let settings = Arc::new(Settings {
+            linger: bridge.linger,
+            mirror: bridge.message == RecordKind::Mirror,
+            drain_spread,
+            client_heartbeat: bridge.listen.heartbeat.clone(),
+            backend_heartbeat: bridge.backend.heartbeat.clone(),
+        });
+        Route { bridge, metrics, settings }
+    }
+
     /// What to do with a request that asks for this bridge.
     pub(super) async fn answer(&self, index: usize, wanted: Wanted, has_room: bool) -> Answer {
         if self.bridge.demo && wanted.is_plain_get {
@@ -58,10 +73,9 @@ impl Route {
 
     /// A session between a client and the backend that was dialled for it.
     pub(super) fn session(&self, client: Stream, early: &[u8], dialled: Dialled) -> Session {
-        let Bridge { listen, backend, message, linger, .. } = &self.bridge;
-        let client = self.client_side(listen, client, early);
-        let backend = self.backend_side(backend, dialled);
-        Session::new(client, backend, Settings { linger: *linger, mirror: *message == RecordKind::Mirror })
+        let client = self.client_side(&self.bridge.listen, client, early);
+        let backend = self.backend_side(&self.bridge.backend, dialled);
+        Session::new(client, backend, self.settings.clone())
     }
 
     fn client_side(&self, end: &Listen, stream: Stream, early: &[u8]) -> Side {

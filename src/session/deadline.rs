@@ -43,7 +43,10 @@ impl Session {
             (Flow::Open, _) | (_, Flow::Open) => Some((self.last_moved + self.settings.linger, Due::GiveUp)),
             _ => Some((self.last_moved + CLOSE_TIMEOUT, Due::GiveUp)),
         };
-        look.into_iter().chain(other).min_by_key(|(at, _)| *at)
+        let beat = |party, side: &Side| side.beat_due().map(|at| (self.begun + at, Due::Beat(party)));
+        let client = beat(Party::Client, &self.client);
+        let backend = beat(Party::Backend, &self.backend);
+        [look, other, client, backend].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due, and sees to being woken for what will be; returns whether anything was done.
@@ -52,18 +55,23 @@ impl Session {
             self.leave();
             return true;
         }
+        let now = Instant::now();
+        let age = now - self.begun;
+        self.client.feel(age);
+        self.backend.feel(age);
         let Some((at, due)) = self.deadline() else {
             return false;
         };
-        let now = Instant::now();
         if at > now {
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            if timer.deadline() != at {
+            // One that fires too early is set again then; data would otherwise have it set with every message.
+            if timer.deadline() > at || timer.is_elapsed() {
                 timer.as_mut().reset(at);
             }
             return timer.as_mut().poll(cx).is_ready();
         }
         match due {
+            Due::Beat(party) => self.beat(party, now),
             Due::Look => {
                 self.last_look = now;
                 self.look_for_resets();
@@ -116,6 +124,8 @@ impl Session {
 /// What is done at a deadline.
 #[derive(Clone, Copy, Debug)]
 enum Due {
+    /// Let the pulse of this end do what it wants done.
+    Beat(Party),
     /// See whether an end that is not being read is still there.
     Look,
     /// Close what nobody will finish.

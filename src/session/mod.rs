@@ -6,11 +6,13 @@
 mod deadline;
 mod relay;
 mod side;
+mod vigil;
 
 pub use side::Side;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::close::{CloseReason, Party};
+use crate::heartbeat;
 use crate::metrics::BridgeMetrics;
 use crate::wire::websocket::CloseFrame;
 use crate::wire::{Decoder, Encoder, Kind, Tally, WireError};
@@ -34,12 +37,18 @@ const END_OF_STREAM: &str = "end of stream";
 const ROUNDS: u32 = 8;
 
 /// What a session is told when it begins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Settings {
     /// How long a half-closed session may go on without a byte moving.
     pub linger: Duration,
     /// Whether a record becomes the kind of message that its WebSocket receiver last sent.
     pub mirror: bool,
+    /// Within which time of the drain's beginning the client is asked to leave, at a random moment.
+    pub drain_spread: Duration,
+    /// How the client is kept alive.
+    pub client_heartbeat: heartbeat::Settings,
+    /// How the backend is kept alive.
+    pub backend_heartbeat: heartbeat::Settings,
 }
 
 /// How a session went.
@@ -60,12 +69,15 @@ pub struct Outcome {
 pub struct Session {
     client: Side,
     backend: Side,
-    settings: Settings,
+    settings: Arc<Settings>,
+    begun: Instant,
     uplink: Tally,
     downlink: Tally,
     /// The first thing that made the session end.
     reason: Option<(CloseReason, Option<String>)>,
     drain: Drain,
+    /// Whether the task will be woken when natpulse drains.
+    is_watching: bool,
     last_moved: Instant,
     /// When it was last checked that an end which is not being read is still there.
     last_look: Instant,
@@ -74,38 +86,40 @@ pub struct Session {
 
 impl Session {
     /// A session between two ends that are ready to speak.
-    pub fn new(client: Side, backend: Side, settings: Settings) -> Self {
+    pub fn new(client: Side, backend: Side, settings: Arc<Settings>) -> Self {
         let now = Instant::now();
-        Session {
+        let mut session = Session {
             client,
             backend,
             settings,
+            begun: now,
             uplink: Tally::default(),
             downlink: Tally::default(),
             reason: None,
             drain: Drain::No,
+            is_watching: false,
             last_moved: now,
             last_look: now,
             timer: None,
-        }
+        };
+        session.keep_alive();
+        session
     }
 
-    /// Runs until both connections are closed. When `drain` is cancelled, the client is asked to leave, at
-    /// a random moment within `spread`.
-    pub async fn run(
-        &mut self,
-        metrics: &BridgeMetrics,
-        drain: &CancellationToken,
-        spread: Duration,
-    ) -> Outcome {
+    /// When it began.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// Runs until both connections are closed. When `drain` is cancelled, the client is asked to leave.
+    pub async fn run(&mut self, metrics: &BridgeMetrics, drain: &CancellationToken) -> Outcome {
         let mut draining = pin!(drain.cancelled());
-        let (mut is_watching, mut is_told) = (false, false);
         poll_fn(|cx| {
             // Registered once: the waker of a task never changes.
-            if !is_told && (!is_watching || drain.is_cancelled()) {
-                is_watching = true;
-                is_told = draining.as_mut().poll(cx).is_ready();
-                if is_told {
+            if self.drain == Drain::No && (!self.is_watching || drain.is_cancelled()) {
+                self.is_watching = true;
+                if draining.as_mut().poll(cx).is_ready() {
+                    let spread = self.settings.drain_spread;
                     self.drain = Drain::At(Instant::now() + spread.mul_f32(rand::random()));
                 }
             }
@@ -256,9 +270,12 @@ impl Session {
     /// A connection is gone without a goodbye.
     fn on_broken(&mut self, from: Party, reason: CloseReason) {
         let side = self.side(from);
-        let was_reset = matches!(side.decoder, Decoder::Raw) && reason == CloseReason::Reset(from);
+        let is_dead = reason == CloseReason::Dead(from);
+        let was_reset =
+            matches!(side.decoder, Decoder::Raw) && (is_dead || reason == CloseReason::Reset(from));
         let was_cut = was_reset || !side.decoder.is_between_messages() || !side.unread.is_empty();
-        side.close(false);
+        // Nobody answers the goodbye of the dead, and the kernel would go on sending it.
+        side.close(is_dead);
         self.because(reason, None);
         match was_cut {
             true => self.cut(from.other(), reason, ""),

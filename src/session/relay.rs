@@ -99,7 +99,8 @@ fn convert(
             source.pong(&input.bytes[payload]);
             continue;
         }
-        if let Ok(Stop::Control(Control::Pong(_))) = stop {
+        if let Ok(Stop::Control(Control::Pong(payload))) = stop {
+            source.on_pong(&input.bytes[payload]);
             continue;
         }
         if destination.send(cx, batch, input.bytes).is_err() {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::Control as ControlOp;
 
+use super::vigil::Vigil;
 use crate::link::Stream;
 use crate::wire::websocket::{self, CloseFrame, Role};
 use crate::wire::{Batch, Decoder, Encoder};
@@ -43,13 +44,15 @@ pub struct Side {
     /// Whether the connection is closed for writing after the last word even though the peer has not
     /// said its own: it broke a rule, and no answer from it would mean anything.
     pub(super) hang_up: bool,
+    /// When to beat, and whether the peer is dead; where it is kept alive.
+    pub(super) vigil: Option<Vigil>,
     unsent: Vec<u8>,
     sent: usize,
     /// Bytes of pongs in the backlog.
     pongs: usize,
     /// The latest ping that found the backlog full of pongs; earlier ones need no answer of their own
     /// (RFC 6455 section 5.5.3).
-    unanswered: Option<Vec<u8>>,
+    unanswered: Option<Box<[u8]>>,
 }
 
 /// Bytes of pongs that may wait for a peer which sends pings and reads no answers.
@@ -70,6 +73,7 @@ impl Side {
             congested: false,
             ends_after_message: false,
             hang_up: false,
+            vigil: None,
             unsent: Vec::new(),
             sent: 0,
             pongs: 0,
@@ -88,7 +92,11 @@ impl Side {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
         let before = buf.filled().len();
-        Pin::new(&mut self.stream).poll_read(cx, buf).map_ok(|()| buf.filled().len() - before)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf).map_ok(|()| buf.filled().len() - before);
+        if let (Some(vigil), Poll::Ready(Ok(1..))) = (&mut self.vigil, &read) {
+            vigil.has_read = true;
+        }
+        read
     }
 
     /// Sends a batch; keeps what the kernel does not take. Must not be called while there is a backlog.
@@ -106,6 +114,9 @@ impl Side {
             Poll::Ready(sent) => sent?,
             Poll::Pending => 0,
         };
+        if let Some(vigil) = &mut self.vigil {
+            vigil.pulse.wrote();
+        }
         self.congested = sent < batch.len();
         if self.congested {
             self.unsent.reserve_exact(batch.len() - sent);
@@ -151,12 +162,19 @@ impl Side {
     pub(super) fn pong(&mut self, payload: &[u8]) {
         if let Some(role) = self.role.filter(|_| self.output == Flow::Open) {
             if self.pongs > MAX_PONGS {
-                self.unanswered = Some(payload.to_vec());
+                self.unanswered = Some(payload.into());
                 return;
             }
             let before = self.unsent.len();
             websocket::control_frame(role, ControlOp::Pong, payload, &mut self.unsent);
             self.pongs += self.unsent.len() - before;
+        }
+    }
+
+    /// Queues a ping.
+    pub(super) fn ping(&mut self, payload: &[u8]) {
+        if let Some(role) = self.role {
+            websocket::control_frame(role, ControlOp::Ping, payload, &mut self.unsent);
         }
     }
 

@@ -29,7 +29,7 @@ async fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// Whether there is time for the full measure.
-fn is_long() -> bool {
+pub fn is_long() -> bool {
     std::env::var_os("NATPULSE_LONG").is_some_and(|value| value == "1")
 }
 

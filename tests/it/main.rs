@@ -22,6 +22,7 @@ mod contract;
 mod ends;
 mod endurance;
 mod harness;
+mod heartbeat;
 mod measure;
 mod pairs;
 mod process;
