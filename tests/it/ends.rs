@@ -97,7 +97,8 @@ fn ws_end(ws: Ws) -> (Sender, Receiver) {
     (Sender::Ws(sink), Receiver::Ws(stream))
 }
 
-fn stream_end(stream: impl Duplex + 'static, framing: Framing) -> (Sender, Receiver) {
+/// One end, on a byte stream that is there already.
+pub fn stream_end(stream: impl Duplex + 'static, framing: Framing) -> (Sender, Receiver) {
     let (reader, writer) = tokio::io::split(Box::new(stream) as Box<dyn Duplex>);
     (Sender::Stream(writer, framing), Receiver::Stream(BufReader::new(reader), framing))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::process::{Command, ExitStatus};
 
@@ -14,11 +15,14 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
+use crate::namespace::Namespace;
 use crate::process::{Process, eventually, within};
 use crate::tools::TempDir;
 
 pub struct Natpulse {
     process: Process,
+    /// Where it runs, if not where the tests do.
+    namespace: Option<Namespace>,
     // Holds the configuration file for as long as the process may read it.
     _dir: TempDir,
 }
@@ -26,20 +30,36 @@ pub struct Natpulse {
 impl Natpulse {
     /// Starts natpulse with this configuration, and an admin endpoint beside it.
     pub async fn start(config: &str) -> Natpulse {
-        let config = format!("{config}\n[admin]\nlisten = \"127.0.0.1:0\"\n");
-        Natpulse::launch(&config, |_| {}).await
+        Natpulse::launch(&with_admin(config), |_| {}).await
+    }
+
+    /// [`Natpulse::start`] in a network namespace.
+    pub async fn start_in(namespace: &Namespace, config: &str) -> Natpulse {
+        Natpulse::launch_in(Some(namespace), &with_admin(config), |_| {}).await
     }
 
     /// Starts `natpulse run -c FILE` with the file holding exactly `config`, after
     /// `adapt` changed the command, and waits until every listener is bound.
     pub async fn launch(config: &str, adapt: impl FnOnce(&mut Command)) -> Natpulse {
+        Natpulse::launch_in(None, config, adapt).await
+    }
+
+    async fn launch_in(
+        namespace: Option<&Namespace>,
+        config: &str,
+        adapt: impl FnOnce(&mut Command),
+    ) -> Natpulse {
         let dir = TempDir::new();
         let file = dir.path().join("config.toml");
         fs::write(&file, config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_natpulse"));
         command.args(["run", "-c"]).arg(&file);
         adapt(&mut command);
-        let natpulse = Natpulse { process: Process::spawn(command), _dir: dir };
+        let process = match namespace {
+            Some(namespace) => namespace.enter(|| Process::spawn(command)),
+            None => Process::spawn(command),
+        };
+        let natpulse = Natpulse { process, namespace: namespace.cloned(), _dir: dir };
         natpulse.event("serving", |_| true).await;
         natpulse
     }
@@ -125,7 +145,12 @@ impl Natpulse {
 
     /// Every series of `/metrics`, keyed as it is written there, labels included.
     pub async fn metrics(&self) -> HashMap<String, f64> {
-        let page = http_get(self.admin(), "/metrics").await;
+        let addr = self.admin();
+        let request = get(addr, "/metrics");
+        let page = match &self.namespace {
+            Some(namespace) => exchange(namespace.connect(addr), &request).await,
+            None => http(addr, &request).await,
+        };
         assert_eq!(page.status, 200, "{}", page.body);
         let series = page.body.lines().filter(|line| !line.starts_with('#'));
         series
@@ -171,7 +196,7 @@ impl Natpulse {
                 Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
             })
             .collect();
-        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.process.id())).unwrap();
         let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
         rows.filter(|row| row[3] == "08" && sockets.iter().any(|inode| inode == row[9])).count()
     }
@@ -234,6 +259,10 @@ impl Pair {
     }
 }
 
+fn with_admin(config: &str) -> String {
+    format!("{config}\n[admin]\nlisten = \"127.0.0.1:0\"\n")
+}
+
 pub fn authority(url: &str) -> &str {
     let (_, rest) = url.split_once("://").expect(url);
     rest.split('/').next().unwrap()
@@ -247,14 +276,22 @@ pub struct Page {
 
 /// One plain GET on a connection of its own.
 pub async fn http_get(addr: SocketAddr, path: &str) -> Page {
-    http(addr, &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")).await
+    http(addr, &get(addr, path)).await
+}
+
+fn get(addr: SocketAddr, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")
 }
 
 /// Sends these bytes on a connection of its own, and reads the answer up to the end of
 /// the connection.
 pub async fn http(addr: SocketAddr, request: &str) -> Page {
+    exchange(TcpStream::connect(addr), request).await
+}
+
+async fn exchange(connecting: impl Future<Output = io::Result<TcpStream>>, request: &str) -> Page {
     let exchange = async {
-        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let mut stream = connecting.await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         // A server that refuses early may reset the connection behind its answer.

@@ -24,6 +24,8 @@ mod endurance;
 mod harness;
 mod heartbeat;
 mod measure;
+mod namespace;
+mod nat;
 mod pairs;
 mod process;
 mod raw;
