@@ -3,6 +3,7 @@
 use std::task::Context;
 use std::time::Duration;
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, sleep_until};
 
 use super::Session;
@@ -69,6 +70,12 @@ impl Session {
                 timer.as_mut().reset(at);
             }
             return timer.as_mut().poll(cx).is_ready();
+        }
+        if !has_budget_remaining() {
+            // The runtime makes sockets look empty to a task that has had its share, and what has arrived must be
+            // read before anyone is judged by it.
+            cx.waker().wake_by_ref();
+            return false;
         }
         match due {
             Due::Beat(party) => self.beat(party, now),

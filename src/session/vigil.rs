@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::trace;
 
 use super::Session;
 use super::side::{Flow, Side};
@@ -88,7 +89,7 @@ impl Session {
             return;
         };
         let action = vigil.pulse.poll(now, &facts, &patience);
-        tracing::debug!(?party, ?now, ?facts, ?action, pulse = ?vigil.pulse, "beat");
+        trace!(?party, ?facts, ?action, pulse = ?vigil.pulse, "pulse");
         match action {
             Action::Wait(_) | Action::Survived(_) => {}
             Action::Beat => {

@@ -16,7 +16,7 @@ const FOUND: Duration = Duration::from_millis(300 + 250 + 1000);
 /// A bridge from WebSocket to records on `server`; beats on the client's side only.
 async fn to_records(server: &TcpListener) -> Natpulse {
     Natpulse::start(&format!(
-        "[log]\nlevel = \"debug\"\n[heartbeat]\npolicy = \"off\"\n[[bridge]]\nname = \"b\"\n\
+        "[log]\nlevel = \"trace\"\n[heartbeat]\npolicy = \"off\"\n[[bridge]]\nname = \"b\"\n\
          listen = {{ url = \"ws://127.0.0.1:0/\", heartbeat = {BEATS} }}\n\
          backend = {{ url = \"tcp://{}\", framing = \"u32be\" }}\nmax_message = \"128MiB\"\n",
         server.local_addr().unwrap()
