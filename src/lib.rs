@@ -7,6 +7,8 @@
 //! * [`link`]: one connection of each scheme: accept, dial, the WebSocket handshake.
 //! * [`session`]: one client's conversation with its backend; one task, both directions.
 //! * [`wire`]: bytes to messages and back. Pure: no IO, no clock.
+//! * [`heartbeat`]: how long a connection may be silent. Pure: no IO, no clock.
+//! * [`simulate`]: the same in virtual time, over models of NATs.
 //! * [`close`]: every way a session can end, in one table.
 //! * [`metrics`] and [`admin`]: what is counted, and the port that tells it.
 //!
@@ -27,4 +29,5 @@ pub mod link;
 pub mod metrics;
 pub mod proxy;
 pub mod session;
+pub mod simulate;
 pub mod wire;

@@ -84,7 +84,7 @@ fn read_keys(reader: &mut Reader<'_>, base: &Settings) -> Settings {
             wechat.step_up = reader.duration("step_up").unwrap_or(wechat.step_up);
             wechat.step_down = reader.duration("step_down").unwrap_or(wechat.step_down);
             let mut count = |key, default| {
-                reader.integer(key, 1..=i64::from(u16::MAX)).map_or(default, |count| count as u32)
+                reader.integer(key, 1..=i64::from(u8::MAX)).map_or(default, |count| count as u8)
             };
             wechat.good = count("good", wechat.good);
             wechat.bad = count("bad", wechat.bad);

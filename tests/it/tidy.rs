@@ -6,17 +6,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module of the crate and those of ours that it may import.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("wire", &[]),
     ("close", &[]),
     ("heartbeat", &[]),
+    ("simulate", &["heartbeat"]),
+    ("networks", &["heartbeat"]),
     ("link", &["heartbeat"]),
     ("metrics", &["close", "wire"]),
-    ("session", &["close", "heartbeat", "link", "metrics", "wire"]),
+    ("session", &["close", "heartbeat", "link", "metrics", "networks", "wire"]),
     ("config", &["heartbeat", "link", "session", "wire"]),
     ("cli", &["config"]),
     ("admin", &["metrics"]),
-    ("proxy", &["close", "config", "heartbeat", "link", "metrics", "session", "wire"]),
+    ("proxy", &["close", "config", "heartbeat", "link", "metrics", "networks", "session", "wire"]),
 ];
 
 /// Modules that are pure, and what they therefore must not touch.

@@ -33,7 +33,7 @@ async fn a_wrong_setting_is_told_with_its_place_and_its_rule() {
         ),
         ("§explore = 1", "explore = 1", "true or false"),
         ("§probes = 65", "probes = 65", "a whole number from 0 to 64"),
-        ("policy = \"wechat\", §good = 0", "good = 0", "a whole number from 1 to 65535"),
+        ("policy = \"wechat\", §good = 0", "good = 0", "a whole number from 1 to 255"),
         ("policy = \"smart\", §good = 5", "good = 5", "a known key: policy, every, min, max"),
         ("§often = true", "often = true", "a known key: policy, every, min, max"),
     ];

@@ -1,0 +1,192 @@
+//! Which connections that carry nothing to leave silent, and for how long, where both ends are natpulse.
+//!
+//! No user's connection is at risk, so several silences are tried at once:
+//!
+//! 1. *Climb.* Nothing is refuted: a ladder of silences, each at most half as long again as the one before, most of
+//!    them just under a known timeout. When one has survived, its connection takes the next rung above all others, so
+//!    the ladder reaches a long timeout hardly later than if it had been built at once.
+//! 2. *Narrow.* A rung has died, and all longer ones are given up: the widest gap between what is proven and what
+//!    is refuted is halved, again and again, until all connections are busy or no gap is worth it.
+//! 3. *Confirm.* The bracket is narrow, but its upper end is a single death: the same silence once more.
+//! 4. *Rest.* A canary now and then repeats the longest silence proven, so that a timeout which creeps downward is
+//!    found before the users' margin is used up; and the upper end is tried again after a day, then ever more rarely.
+//!
+//! After each silence the far side speaks first. Some NATs make a forgotten mapping anew for a packet from inside, and
+//! a device that spoke first would find everything well where nobody could have reached it.
+
+use core::time::Duration;
+
+use super::smart::{Bracket, Search, step_ms};
+use super::{Settings, known, millis};
+
+/// One silent connection of a [`Prober`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProbeId(u32);
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Leave a connection silent for so long; then the far side speaks. A connection whose last silence survived
+    /// will do, and saves a handshake.
+    Start {
+        /// Its name.
+        probe: ProbeId,
+        /// How long.
+        silence: Duration,
+    },
+    /// Close it: its silence would teach nothing any more.
+    Stop(ProbeId),
+    /// Nothing until a probe has ended.
+    Wait,
+    /// Nothing is running, and nothing will before then.
+    Rest {
+        /// Since the UNIX epoch.
+        until: Duration,
+    },
+}
+
+/// How a probe ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The far side spoke after this silence and was answered.
+    Survived {
+        /// The silence as it really was; timers fire late.
+        silence: Duration,
+    },
+    /// The far side spoke after this silence, twice, and was not answered; and a fresh connection worked at once,
+    /// reached the same far side, and left from the same network.
+    Lost {
+        /// The silence as it really was.
+        silence: Duration,
+    },
+    /// Anything else. It is tried again.
+    Unclear,
+}
+
+/// The probes of one network.
+#[derive(Debug, Default)]
+pub struct Prober {
+    running: Vec<Running>,
+    started: u32,
+    canary_at: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    probe: ProbeId,
+    silence_ms: u32,
+    purpose: Purpose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To narrow the bracket; pointless outside of it.
+    Search,
+    /// To look at one of the bracket's ends again.
+    Check,
+    /// It began before the network was seen to change.
+    Outdated,
+}
+
+/// A canary's share of a network's beats. 200: with its handshake, 1% of the beats that a lone connection costs.
+const BEATS_PER_CANARY: u32 = 200;
+
+/// A rung is at most half as long again as the one below: what dies of it is known half a timeout late.
+const RUNG_PERMILLE: (u64, u64) = (1100, 1500);
+
+impl Prober {
+    /// What to do; to be asked until it says [`Step::Wait`] or [`Step::Rest`], and again when a probe has ended, when
+    /// the rest is over, and when a user's connection of the network died. `seats` is how many users' connections
+    /// the network has.
+    pub(super) fn step(&mut self, bracket: &Bracket, seats: usize, settings: &Settings, now: Duration) -> Step {
+        if let Some(place) = self.running.iter().position(|running| running.is_pointless(bracket)) {
+            return Step::Stop(self.running.swap_remove(place).probe);
+        }
+        if self.running.len() >= usize::from(settings.probes) {
+            return Step::Wait;
+        }
+        if let Some(silence_ms) = self.candidate(bracket, settings) {
+            return self.start(silence_ms, Purpose::Search);
+        }
+        if !self.running.is_empty() {
+            return Step::Wait;
+        }
+        if let Some(silence_ms) = bracket.again_ms(settings, now) {
+            return self.start(silence_ms, Purpose::Check);
+        }
+        let again = bracket.upper_ms().filter(|upper_ms| *upper_ms <= millis(settings.max));
+        let again = again.map(|_| Duration::from_secs(u64::from(bracket.again_s)));
+        if now >= self.canary_at && bracket.proven_ms > 0 {
+            let seats = u32::try_from(seats.max(1)).unwrap_or(u32::MAX);
+            let rest = (BEATS_PER_CANARY / seats).max(20);
+            let is_first = self.canary_at == Duration::ZERO;
+            self.canary_at = now + bracket.proven() * rest;
+            if !is_first {
+                return self.start(bracket.proven_ms, Purpose::Check);
+            }
+        }
+        Step::Rest { until: again.unwrap_or(Duration::MAX).min(self.canary_at) }
+    }
+
+    fn start(&mut self, silence_ms: u32, purpose: Purpose) -> Step {
+        self.started = self.started.wrapping_add(1);
+        let probe = ProbeId(self.started);
+        self.running.push(Running { probe, silence_ms, purpose });
+        Step::Start { probe, silence: Duration::from_millis(u64::from(silence_ms)) }
+    }
+
+    /// Whether the probe was running, so that its outcome counts.
+    pub(super) fn on_ended(&mut self, probe: ProbeId) -> bool {
+        let place = self.running.iter().position(|running| running.probe == probe);
+        place.map(|place| self.running.swap_remove(place)).is_some_and(|it| it.purpose != Purpose::Outdated)
+    }
+
+    /// The network has changed: what began before proves nothing.
+    pub(super) fn on_doubt(&mut self) {
+        self.running.iter_mut().for_each(|running| running.purpose = Purpose::Outdated);
+    }
+
+    /// The silence most worth trying beside those that are being tried.
+    fn candidate(&self, bracket: &Bracket, settings: &Settings) -> Option<u32> {
+        let (min_ms, max_ms) = (millis(settings.min), millis(settings.max));
+        let searching = self.running.iter().filter(|running| running.purpose == Purpose::Search);
+        let mut points_ms: Vec<u32> = searching.map(|running| running.silence_ms).collect();
+        points_ms.push(bracket.proven_ms.max(min_ms));
+        let Some(upper_ms) = bracket.upper_ms() else {
+            let highest_ms = points_ms.into_iter().max().filter(|highest_ms| *highest_ms < max_ms)?;
+            return Some(rung_above(highest_ms).min(max_ms));
+        };
+        points_ms.push(upper_ms.min(max_ms));
+        points_ms.sort_unstable();
+        let gaps = points_ms.windows(2).map(|pair| (pair[0], pair[1]));
+        let worth_it = gaps.filter(|(low, high)| *high > step_ms(*low, Search::Probes, settings));
+        let (low, high) = worth_it.max_by_key(|(low, high)| u64::from(*high) * 1_000_000 / u64::from(*low))?;
+        Some(middle(low, high))
+    }
+}
+
+impl Running {
+    fn is_pointless(&self, bracket: &Bracket) -> bool {
+        match self.purpose {
+            Purpose::Search => {
+                let is_too_long = bracket.upper_ms().is_some_and(|upper_ms| self.silence_ms >= upper_ms);
+                self.silence_ms <= bracket.proven_ms || is_too_long
+            }
+            Purpose::Check => false,
+            Purpose::Outdated => true,
+        }
+    }
+}
+
+fn rung_above(silence_ms: u32) -> u32 {
+    let at = |permille: u64| u32::try_from(u64::from(silence_ms) * permille / 1000).unwrap_or(u32::MAX);
+    let (lowest_ms, highest_ms) = (at(RUNG_PERMILLE.0), at(RUNG_PERMILLE.1));
+    known::longest_in(lowest_ms, highest_ms).unwrap_or(highest_ms).max(silence_ms + 1)
+}
+
+/// The geometric middle of a gap, or just under a known timeout in the middle half of it.
+fn middle(low_ms: u32, high_ms: u32) -> u32 {
+    let between = |a: u32, b: u32| u32::try_from((u64::from(a) * u64::from(b)).isqrt()).unwrap_or(u32::MAX);
+    let middle_ms = between(low_ms, high_ms);
+    known::longest_in(between(low_ms, middle_ms), between(middle_ms, high_ms)).unwrap_or(middle_ms)
+}

@@ -1,0 +1,240 @@
+//! What one network has shown of its timeout, and what follows from it.
+//!
+//! * The interval in use is what is proven less a margin. Nobody's connection waits longer, but for trials.
+//! * A death beyond what is proven shortens nothing. It bounds the search from above, but only once a second death
+//!   agrees: a closed laptop or two lost packets look the same. Until then it is a *suspicion*.
+//! * A death within what is proven, if it was the NAT's doing, is *doubt*: the timeout may have become shorter.
+//!   Nothing is proven any more, and the search begins at the floor, because every silence between the floor and the
+//!   death may be fatal. A survival as long as the death ends the doubt and restores what was proven.
+//! * The search goes upward in steps so small that the interval below the step is good enough. A search by halves
+//!   would be quicker and lose a connection at every second step; this one loses one, and one more to be sure.
+//! * A settled bound is tried again later, because networks change for the better too.
+
+use core::time::Duration;
+
+use super::{Settings, known, millis, seconds};
+
+/// What one network has shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bracket {
+    /// The longest silence survived.
+    pub(super) proven_ms: u32,
+    /// The shortest silence that is known to be too long.
+    pub(super) refuted_ms: Option<u32>,
+    pub(super) suspicion: Option<Suspicion>,
+    /// When the upper bound may be tried again: seconds since the UNIX epoch.
+    pub(super) again_s: u32,
+    /// When a silence about as long as what is proven was last survived: seconds since the UNIX epoch.
+    pub(super) renewed_s: u32,
+    /// How often a settled bound was tried again: each time it is left alone for twice as long.
+    pub(super) retries: u8,
+    /// When somebody last died within what was proven, and after which silence.
+    pub(super) shaken_s: u32,
+    pub(super) shaken_ms: u32,
+}
+
+/// A single death, which may have been chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Suspicion {
+    pub(super) silence_ms: u32,
+    /// What was proven before, if the death was within it. Zero if it was beyond.
+    pub(super) before_ms: u32,
+}
+
+/// How finely a network is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    /// With users' connections: each death counts, and an interval 12% short of the best is good enough.
+    Users,
+    /// With connections that carry nothing: 7%.
+    Probes,
+}
+
+impl Search {
+    /// A bracket is narrow when a longer interval could save no more than this, in percent of the interval in use.
+    fn good_enough_percent(self) -> u64 {
+        match self {
+            Search::Users => 112,
+            Search::Probes => 107,
+        }
+    }
+
+    /// When a settled bound may be tried again. A probe costs two packets: after a day, then at doubling distances
+    /// up to 32 days. A trial costs somebody's connection: after 32 days.
+    fn rest(self, retries: u8) -> u32 {
+        const DAY_S: u32 = 24 * 3600;
+        match self {
+            Search::Users => 32 * DAY_S,
+            Search::Probes => DAY_S << retries.min(5),
+        }
+    }
+
+    /// When a single death may be checked. A probe at once; users' connections after ten times the silence, by
+    /// when whatever else was wrong with the path has passed.
+    fn check_after(self, silence_ms: u32) -> u32 {
+        match self {
+            Search::Users => silence_ms / 100,
+            Search::Probes => 0,
+        }
+    }
+}
+
+/// The finest step, in thousandths: below it the uncertainty of round trips and timers begins.
+const FINEST_PERMILLE: u64 = 1015;
+
+/// Two deaths within this many thousandths of each other agree.
+const AGREE_PERMILLE: u64 = 1050;
+
+/// A second death within so many beats of a network is no chance. NATs that look for old mappings once a minute keep
+/// each a different while, and what survived once may be fatal the next time; two losses of a lost beat and its
+/// repetition are this close to each other only if one packet in twenty is lost.
+const BEATS_TO_TRUST: u32 = 100;
+
+/// Knowledge that nobody has renewed for this long is doubted: networks are rebuilt on weekends.
+const STALE_S: u32 = 7 * 24 * 3600;
+
+fn permille(silence_ms: u32, permille: u64) -> u32 {
+    u32::try_from(u64::from(silence_ms) * permille / 1000).unwrap_or(u32::MAX)
+}
+
+impl Bracket {
+    /// How long a connection may be silent.
+    pub fn in_use(&self, settings: &Settings) -> Duration {
+        Duration::from_millis(u64::from(in_use_ms(self.proven_ms, settings)))
+    }
+
+    /// The longest silence proven.
+    pub fn proven(&self) -> Duration {
+        Duration::from_millis(u64::from(self.proven_ms))
+    }
+
+    /// The shortest silence that is known or suspected to be too long.
+    pub fn refuted(&self) -> Option<Duration> {
+        self.upper_ms().map(|upper_ms| Duration::from_millis(u64::from(upper_ms)))
+    }
+
+    pub(super) fn upper_ms(&self) -> Option<u32> {
+        let suspected_ms = self.suspicion.map(|suspicion| suspicion.silence_ms);
+        self.refuted_ms.into_iter().chain(suspected_ms).min()
+    }
+
+    /// Whether the timeout may have become shorter than what was proven.
+    pub fn is_in_doubt(&self) -> bool {
+        self.suspicion.is_some_and(|suspicion| suspicion.before_ms > 0)
+    }
+
+    /// What is proven or, in doubt, was: a death after a longer silence surprises nobody.
+    pub(super) fn claimed_ms(&self) -> u32 {
+        self.proven_ms.max(self.suspicion.map_or(0, |suspicion| suspicion.before_ms))
+    }
+
+    pub(super) fn on_survived(&mut self, silence: Duration, now: Duration) {
+        let silence_ms = millis(silence);
+        self.proven_ms = self.proven_ms.max(silence_ms);
+        if let Some(suspicion) = self.suspicion.filter(|suspicion| silence_ms >= suspicion.silence_ms) {
+            self.proven_ms = self.proven_ms.max(suspicion.before_ms);
+            self.suspicion = None;
+            self.again_s = seconds(now);
+        }
+        if self.refuted_ms.is_some_and(|refuted_ms| silence_ms >= refuted_ms) {
+            self.refuted_ms = None;
+            self.retries = self.retries.saturating_add(1);
+        }
+        if silence_ms >= permille(self.proven_ms, 900) {
+            self.renewed_s = seconds(now);
+        }
+    }
+
+    /// A death after a silence that nobody had survived. Whoever or whatever died, it shortens nothing.
+    pub(super) fn on_died_beyond(&mut self, silence: Duration, search: Search, now: Duration) {
+        let silence_ms = millis(silence);
+        let agrees = |other_ms: u32| {
+            permille(other_ms.min(silence_ms), AGREE_PERMILLE) >= other_ms.max(silence_ms)
+        };
+        let earlier_ms = self.suspicion.map(|suspicion| suspicion.silence_ms);
+        // In doubt a user's connection has died already, and a third would be one too many. Probes can be sure.
+        let is_enough = self.is_in_doubt() && search == Search::Users;
+        if is_enough || self.refuted_ms.into_iter().chain(earlier_ms).any(agrees) {
+            self.settle(silence_ms, search, now);
+        } else if self.upper_ms().is_none_or(|upper_ms| silence_ms < upper_ms) {
+            self.suspicion = Some(Suspicion { silence_ms, before_ms: 0 });
+            self.again_s = seconds(now).saturating_add(search.check_after(silence_ms));
+        }
+    }
+
+    /// A death of the NAT's doing after a silence that used to be survived, in a network of so many connections.
+    pub(super) fn on_died_within(&mut self, silence: Duration, seats: usize, search: Search, now: Duration) {
+        let silence_ms = millis(silence);
+        if silence_ms > self.proven_ms {
+            // In doubt: the second one, and nothing as long has survived since the first.
+            if self.refuted_ms.is_none_or(|refuted_ms| silence_ms < refuted_ms) {
+                self.settle(silence_ms, search, now);
+            }
+            return;
+        }
+        let seats = u32::try_from(seats.max(1)).unwrap_or(u32::MAX);
+        let recently_s = silence_ms / 1000 * BEATS_TO_TRUST / seats;
+        let is_repeated = self.shaken_s > 0 && seconds(now) - self.shaken_s <= recently_s;
+        let shortest_ms = if is_repeated { silence_ms.min(self.shaken_ms) } else { silence_ms };
+        (self.shaken_s, self.shaken_ms) = (seconds(now), silence_ms);
+        self.doubt(silence_ms, now);
+        if is_repeated {
+            self.settle(shortest_ms, search, now);
+        }
+    }
+
+    /// Two deaths agree: the shortest silence of all bounds the search from above until it is tried again.
+    fn settle(&mut self, silence_ms: u32, search: Search, now: Duration) {
+        if self.refuted_ms.is_some_and(|refuted_ms| silence_ms >= refuted_ms) {
+            self.retries = self.retries.saturating_add(1);
+        }
+        self.refuted_ms = self.upper_ms().into_iter().chain([silence_ms]).min();
+        self.suspicion = None;
+        self.again_s = seconds(now).saturating_add(search.rest(self.retries));
+    }
+
+    fn doubt(&mut self, silence_ms: u32, now: Duration) {
+        self.suspicion = Some(Suspicion { silence_ms, before_ms: self.claimed_ms() });
+        self.proven_ms = 0;
+        self.again_s = seconds(now);
+    }
+
+    /// Doubts what nobody has renewed for long. The first silence as long as what was proven restores it.
+    pub(super) fn on_age(&mut self, now: Duration) {
+        if self.proven_ms > 0 && seconds(now).saturating_sub(self.renewed_s) > STALE_S {
+            self.doubt(self.proven_ms, now);
+        }
+    }
+
+    /// The silence that one connection of the network may try.
+    pub(super) fn trial_ms(&self, settings: &Settings, now: Duration) -> Option<u32> {
+        let top_ms = millis(settings.max);
+        let next_ms = step_ms(self.proven_ms, Search::Users, settings);
+        let next_ms = known::longest_in(self.proven_ms, next_ms).unwrap_or(next_ms).min(top_ms);
+        match self.upper_ms() {
+            Some(upper_ms) if upper_ms <= next_ms => self.again_ms(settings, now),
+            Some(_) | None => (next_ms > self.proven_ms).then_some(next_ms),
+        }
+    }
+
+    /// The upper bound itself, if its time has come. Longer than the operator allows it is never tried.
+    pub(super) fn again_ms(&self, settings: &Settings, now: Duration) -> Option<u32> {
+        let is_time = seconds(now) >= self.again_s;
+        self.upper_ms().filter(|upper_ms| is_time && *upper_ms <= millis(settings.max))
+    }
+}
+
+/// How long a connection may be silent where silences up to `proven_ms` are survived.
+pub(super) fn in_use_ms(proven_ms: u32, settings: &Settings) -> u32 {
+    let margin_ms = permille(proven_ms, u64::from(settings.margin_permille)).max(millis(settings.margin_min));
+    let (min_ms, max_ms) = (millis(settings.min), millis(settings.max));
+    proven_ms.saturating_sub(margin_ms).min(max_ms).max(min_ms)
+}
+
+/// The next silence worth trying above one that is survived: the longest that leaves the interval in use good enough
+/// if it turns out to be fatal.
+pub(super) fn step_ms(proven_ms: u32, search: Search, settings: &Settings) -> u32 {
+    let good_enough = u64::from(in_use_ms(proven_ms, settings)) * search.good_enough_percent() / 100;
+    let good_enough_ms = u32::try_from(good_enough).unwrap_or(u32::MAX);
+    good_enough_ms.max(permille(proven_ms, FINEST_PERMILLE))
+}

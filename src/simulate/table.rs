@@ -1,0 +1,1 @@
+//! Which policies and models are compared by default, and how that is printed.
