@@ -85,6 +85,8 @@ pub(super) struct Sitter {
     pub(super) planned_ms: u32,
     /// Good beats, as WeChat's rule counts them for each connection.
     pub(super) good: u8,
+    /// Whether it was woken and has not answered yet.
+    pub(super) is_asked: bool,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ pub(super) struct Network {
     passed_over: Option<Seat>,
     /// Deaths within what is proven that nobody has explained yet.
     deaths: Vec<Death>,
+    roll_call: Option<RollCall>,
     pub(super) prober: Option<Box<Prober>>,
 }
 
@@ -114,6 +117,16 @@ struct Death {
     was_alone: bool,
 }
 
+/// What those who were woken have answered. A timeout that became shorter leaves those alive who were silent for a short
+/// while only. Where nobody is left alive, the far end was restarted or the link cut, and the NAT is not to blame.
+#[derive(Clone, Copy, Debug)]
+struct RollCall {
+    missing: usize,
+    has_survivor: bool,
+    /// The shortest silence that was answered by a reset.
+    shortest: Option<Duration>,
+}
+
 /// How soon a client must be back for its death to count as the NAT's doing. Clients notice a closed connection at
 /// once and reconnect within seconds; a laptop that was opened again rarely is that quick.
 const PROMPT: Duration = Duration::from_secs(30);
@@ -123,8 +136,16 @@ const MAX_DEATHS: usize = 4;
 
 impl Network {
     pub(super) fn new(key: NetworkKey, learned: Learned) -> Network {
-        let (trial, passed_over, prober) = (None, None, None);
-        Network { key, learned, seats: Vec::new(), trial, passed_over, deaths: Vec::new(), prober }
+        Network {
+            key,
+            learned,
+            seats: Vec::new(),
+            trial: None,
+            passed_over: None,
+            deaths: Vec::new(),
+            roll_call: None,
+            prober: None,
+        }
     }
 
     fn search(&self) -> Search {
@@ -153,8 +174,31 @@ impl Network {
         if was_in_use {
             self.trial = None;
             self.prober.iter_mut().for_each(|prober| prober.on_doubt());
+            let missing = self.seats.len();
+            self.roll_call = (missing > 0).then_some(RollCall { missing, has_survivor: false, shortest: None });
         }
         was_in_use && !self.seats.is_empty()
+    }
+
+    /// One of those who were woken has answered, was reset after a silence, or has gone.
+    fn on_called(&mut self, has_survived: bool, reset_after: Option<Duration>, now: Duration) {
+        let search = self.search();
+        let (Some(roll_call), Learned::Smart(bracket)) = (&mut self.roll_call, &mut self.learned) else {
+            return;
+        };
+        roll_call.missing = roll_call.missing.saturating_sub(1);
+        roll_call.has_survivor |= has_survived;
+        roll_call.shortest = roll_call.shortest.into_iter().chain(reset_after).min();
+        if roll_call.missing > 0 {
+            return;
+        }
+        if !roll_call.has_survivor {
+            bracket.acquit();
+            self.deaths.clear();
+        } else if let Some(shortest) = roll_call.shortest.filter(|shortest| *shortest > bracket.proven()) {
+            bracket.on_died_within(shortest, self.seats.len(), search, now);
+        }
+        self.roll_call = None;
     }
 
     pub(super) fn plan(&mut self, seat: Seat, sitter: &mut Sitter, settings: &Settings, now: Duration) -> Plan {
@@ -209,6 +253,9 @@ impl Network {
                 if self.trial.is_some_and(|trial| trial.seat == seat && millis(silence) >= sitter.planned_ms) {
                     self.trial = None;
                 }
+                if core::mem::take(&mut sitter.is_asked) {
+                    self.on_called(true, None, now);
+                }
             }
             (Learned::Wechat(ladder), Policy::Wechat(rule)) => {
                 if sitter.good >= rule.establish && sitter.planned_ms == ladder.current_ms {
@@ -237,10 +284,18 @@ impl Network {
         let (silence, is_certain) = match departure {
             Departure::Lost { silence } => (silence, false),
             Departure::Reset { silence } => (silence, true),
-            Departure::Goodbye => return false,
+            Departure::Goodbye => {
+                if sitter.is_asked {
+                    self.on_called(false, None, now);
+                }
+                return false;
+            }
         };
         let search = self.search();
         match (&mut self.learned, &settings.policy) {
+            (Learned::Smart(_), _) if is_certain && sitter.is_asked => {
+                self.on_called(false, Some(silence), now);
+            }
             // Below the floor nothing can be done, and in a crowd nothing can be told apart.
             (Learned::Smart(_), _) if silence <= settings.min || is_crowd => {}
             (Learned::Smart(bracket), _) => {
@@ -250,6 +305,9 @@ impl Network {
                     return self.on_forgotten(silence, now);
                 } else {
                     self.remember(Death { peer: sitter.peer, silence, at: now, was_alone: self.seats.is_empty() });
+                }
+                if sitter.is_asked {
+                    self.on_called(false, None, now);
                 }
             }
             (Learned::Wechat(ladder), Policy::Wechat(rule)) => {

@@ -64,8 +64,9 @@ impl Networks {
             }
         }
         let wakes = network.on_joined(peer, is_crowd, now);
+        call(wakes, network, &mut self.sitters);
         let place = u32::try_from(network.seats.len()).expect("fewer connections than descriptors");
-        let sitter = Sitter { network: id, peer, place, planned_ms: 0, good: 0 };
+        let sitter = Sitter { network: id, peer, place, planned_ms: 0, good: 0, is_asked: false };
         let seat = self.free.pop().unwrap_or_else(|| {
             self.sitters.push(sitter);
             Seat(u32::try_from(self.sitters.len() - 1).expect("fewer connections than descriptors"))
@@ -105,6 +106,7 @@ impl Networks {
         self.free.push(seat);
         let is_crowd = self.crowd.is_here(now);
         let wakes = network.on_left(seat, &sitter, departure, is_crowd, &self.settings, now);
+        call(wakes, network, &mut self.sitters);
         if network.seats.is_empty() {
             network.prober = None;
             self.clock += 1;
@@ -145,7 +147,10 @@ impl Networks {
 
     /// A probe ended.
     pub fn probed(&mut self, network: NetworkId, probe: ProbeId, outcome: Outcome, now: Duration) -> Wake {
-        wake(self.networks[network.0 as usize].on_probed(probe, outcome, now), network)
+        let it = &mut self.networks[network.0 as usize];
+        let wakes = it.on_probed(probe, outcome, now);
+        call(wakes, it, &mut self.sitters);
+        wake(wakes, network)
     }
 
     /// How many networks are remembered.
@@ -201,6 +206,13 @@ impl Networks {
         self.idle.insert((self.clock, id));
         self.ids.insert(key, id);
         id
+    }
+}
+
+/// Notes whose answer is awaited.
+fn call(wakes: bool, network: &Network, sitters: &mut [Sitter]) {
+    if wakes {
+        network.seats.iter().for_each(|seat| sitters[seat.0 as usize].is_asked = true);
     }
 }
 

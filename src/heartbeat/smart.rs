@@ -88,7 +88,7 @@ const AGREE_PERMILLE: u64 = 1050;
 /// A second death within so many beats of a network is no chance. NATs that look for old mappings once a minute keep
 /// each a different while, and what survived once may be fatal the next time; two losses of a lost beat and its
 /// repetition are this close to each other only if one packet in twenty is lost.
-const BEATS_TO_TRUST: u32 = 100;
+const BEATS_TO_TRUST: u32 = 30;
 
 /// Knowledge that nobody has renewed for this long is doubted: networks are rebuilt on weekends.
 const STALE_S: u32 = 7 * 24 * 3600;
@@ -197,6 +197,14 @@ impl Bracket {
         self.suspicion = Some(Suspicion { silence_ms, before_ms: self.claimed_ms() });
         self.proven_ms = 0;
         self.again_s = seconds(now);
+    }
+
+    /// The death that led to doubt had another cause.
+    pub(super) fn acquit(&mut self) {
+        if let Some(suspicion) = self.suspicion.take_if(|suspicion| suspicion.before_ms > 0) {
+            self.proven_ms = self.proven_ms.max(suspicion.before_ms);
+            self.shaken_s = 0;
+        }
     }
 
     /// Doubts what nobody has renewed for long. The first silence as long as what was proven restores it.

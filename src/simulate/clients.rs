@@ -25,6 +25,8 @@ pub(super) struct Client {
     pub(super) plan: u32,
     /// Until when its share of the optimum is counted.
     pub(super) counted: Duration,
+    /// Whether the NAT had forgotten it when a beat came.
+    pub(super) is_forgotten: bool,
     pub(super) state: State,
 }
 
@@ -54,6 +56,7 @@ impl World<'_> {
             silence: Duration::ZERO,
             plan: 0,
             counted: self.now,
+            is_forgotten: false,
             state: State::Quiet,
         });
         self.by_seat.insert(seat, client);
@@ -106,6 +109,7 @@ impl World<'_> {
         } else {
             it.mapping.beat(nat, by_device, mishap, self.now)
         };
+        it.is_forgotten |= fate != Fate::Answered && forgotten_at <= self.now;
         let silence = it.silence;
         match fate {
             Fate::Answered => {
@@ -149,7 +153,7 @@ impl World<'_> {
         let knows_server = self.restarted.is_none_or(|at| it.mapping.used >= at);
         it.state = State::Closed;
         let forgotten_at = self.scenario.nats[network].forgets_at(it.mapping.used);
-        let seat = it.seat;
+        let (seat, it_was_forgotten) = (it.seat, it.is_forgotten);
         if is_there {
             let is_late = self.rng.random_range(0..100) < self.scenario.clients.late_percent;
             let pause = if is_late {
@@ -158,7 +162,7 @@ impl World<'_> {
                 Duration::from_secs_f64(self.rng.random_range(0.2..20.0))
             };
             self.schedule(self.now + pause, Event::Arrive { network });
-            if knows_server && forgotten_at <= self.now {
+            if knows_server && it_was_forgotten {
                 self.counted.lost += 1;
                 self.counted.unreachable += self.now + pause - forgotten_at;
                 self.report.lost_per_network[network] += 1;

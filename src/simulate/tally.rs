@@ -52,8 +52,8 @@ pub struct Report {
     pub settled: Tally,
     /// For each network: connections that the NAT forgot.
     pub lost_per_network: Vec<u64>,
-    /// For each network: when the interval in use first came within 10% of the best (15% where the timeout is under
-    /// 100 s), without being longer; `None` if it never did.
+    /// For each network: when the interval in use first cost no more than 15% more beats than the best, without being
+    /// longer; 10% where probes search a timeout of 100 s or more. `None` if it never did.
     pub converged: Vec<Option<Duration>>,
     /// For each network: the interval in use at the end.
     pub interval: Vec<Duration>,
