@@ -114,8 +114,6 @@ impl Prober {
         if let Some(silence_ms) = bracket.again_ms(settings, now) {
             return self.start(silence_ms, Purpose::Check);
         }
-        let again = bracket.upper_ms().filter(|upper_ms| *upper_ms <= millis(settings.max));
-        let again = again.map(|_| Duration::from_secs(u64::from(bracket.again_s)));
         if now >= self.canary_at && bracket.proven_ms > 0 {
             let seats = u32::try_from(seats.max(1)).unwrap_or(u32::MAX);
             let rest = (BEATS_PER_CANARY / seats).max(20);
@@ -125,7 +123,8 @@ impl Prober {
                 return self.start(bracket.proven_ms, Purpose::Check);
             }
         }
-        Step::Rest { until: again.unwrap_or(Duration::MAX).min(self.canary_at) }
+        let again_at = bracket.again(settings).map_or(Duration::MAX, |(_, at)| at);
+        Step::Rest { until: again_at.min(self.canary_at) }
     }
 
     fn start(&mut self, silence_ms: u32, purpose: Purpose) -> Step {

@@ -86,9 +86,10 @@ impl Networks {
 fn write_bracket(text: &mut String, bracket: &Bracket, key: &NetworkKey) {
     let Bracket { proven_ms, refuted_ms, suspicion, again_s, renewed_s, retries, shaken_s, shaken_ms } = bracket;
     let refuted_ms = refuted_ms.unwrap_or(0);
-    let (suspect_ms, before_ms) = suspicion.map_or((0, 0), |it| (it.silence_ms, it.before_ms));
+    let (suspect_ms, before_ms, check_s) =
+        suspicion.map_or((0, 0, 0), |it| (it.silence_ms, it.before_ms, it.check_s));
     let ends = format!("{proven_ms} {refuted_ms} {suspect_ms} {before_ms} {shaken_ms}");
-    let times = format!("{again_s} {renewed_s} {shaken_s}");
+    let times = format!("{check_s} {again_s} {renewed_s} {shaken_s}");
     writeln!(text, "smart {ends} {times} {retries} {key}").expect("a String takes everything");
 }
 
@@ -102,11 +103,10 @@ fn read(line: &str) -> Option<(NetworkKey, Learned)> {
     let (kind, rest) = line.split_once(' ')?;
     match kind {
         "smart" => {
-            let (
-                [proven_ms, refuted_ms, silence_ms, before_ms, shaken_ms, again_s, renewed_s, shaken_s, retries],
-                key,
-            ) = numbers(rest)?;
-            let suspicion = (silence_ms > 0).then_some(Suspicion { silence_ms, before_ms });
+            let ([proven_ms, refuted_ms, silence_ms, before_ms, shaken_ms, times @ ..], key) =
+                numbers::<10>(rest)?;
+            let [check_s, again_s, renewed_s, shaken_s, retries] = times;
+            let suspicion = (silence_ms > 0).then_some(Suspicion { silence_ms, before_ms, check_s });
             let refuted_ms = (refuted_ms > 0).then_some(refuted_ms);
             let retries = u8::try_from(retries).ok()?;
             let bracket = Bracket {

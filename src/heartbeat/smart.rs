@@ -22,7 +22,7 @@ pub struct Bracket {
     /// The shortest silence that is known to be too long.
     pub(super) refuted_ms: Option<u32>,
     pub(super) suspicion: Option<Suspicion>,
-    /// When the upper bound may be tried again: seconds since the UNIX epoch.
+    /// When the shortest silence that is too long may be tried again: seconds since the UNIX epoch.
     pub(super) again_s: u32,
     /// When a silence about as long as what is proven was last survived: seconds since the UNIX epoch.
     pub(super) renewed_s: u32,
@@ -39,6 +39,8 @@ pub(super) struct Suspicion {
     pub(super) silence_ms: u32,
     /// What was proven before, if the death was within it. Zero if it was beyond.
     pub(super) before_ms: u32,
+    /// When it may be checked: seconds since the UNIX epoch.
+    pub(super) check_s: u32,
 }
 
 /// How finely a network is searched.
@@ -134,7 +136,6 @@ impl Bracket {
         if let Some(suspicion) = self.suspicion.filter(|suspicion| silence_ms >= suspicion.silence_ms) {
             self.proven_ms = self.proven_ms.max(suspicion.before_ms);
             self.suspicion = None;
-            self.again_s = seconds(now);
         }
         if self.refuted_ms.is_some_and(|refuted_ms| silence_ms >= refuted_ms) {
             self.refuted_ms = None;
@@ -157,8 +158,8 @@ impl Bracket {
         if is_enough || self.refuted_ms.into_iter().chain(earlier_ms).any(agrees) {
             self.settle(silence_ms, search, now);
         } else if self.upper_ms().is_none_or(|upper_ms| silence_ms < upper_ms) {
-            self.suspicion = Some(Suspicion { silence_ms, before_ms: 0 });
-            self.again_s = seconds(now).saturating_add(search.check_after(silence_ms));
+            let check_s = seconds(now).saturating_add(search.check_after(silence_ms));
+            self.suspicion = Some(Suspicion { silence_ms, before_ms: 0, check_s });
         }
     }
 
@@ -194,9 +195,8 @@ impl Bracket {
     }
 
     fn doubt(&mut self, silence_ms: u32, now: Duration) {
-        self.suspicion = Some(Suspicion { silence_ms, before_ms: self.claimed_ms() });
+        self.suspicion = Some(Suspicion { silence_ms, before_ms: self.claimed_ms(), check_s: seconds(now) });
         self.proven_ms = 0;
-        self.again_s = seconds(now);
     }
 
     /// The death that led to doubt had another cause.
@@ -225,10 +225,17 @@ impl Bracket {
         }
     }
 
-    /// The upper bound itself, if its time has come. Longer than the operator allows it is never tried.
+    /// The upper bound itself, if its time has come.
     pub(super) fn again_ms(&self, settings: &Settings, now: Duration) -> Option<u32> {
-        let is_time = seconds(now) >= self.again_s;
-        self.upper_ms().filter(|upper_ms| is_time && *upper_ms <= millis(settings.max))
+        self.again(settings).filter(|(_, at)| now >= *at).map(|(silence_ms, _)| silence_ms)
+    }
+
+    /// The upper bound, and when it may be tried. Longer than the operator allows it never is.
+    pub(super) fn again(&self, settings: &Settings) -> Option<(u32, Duration)> {
+        let suspected = self.suspicion.map(|it| (it.silence_ms, it.check_s));
+        let refuted = self.refuted_ms.map(|refuted_ms| (refuted_ms, self.again_s));
+        let (upper_ms, at_s) = suspected.into_iter().chain(refuted).min_by_key(|(silence_ms, _)| *silence_ms)?;
+        (upper_ms <= millis(settings.max)).then_some((upper_ms, Duration::from_secs(at_s.into())))
     }
 }
 

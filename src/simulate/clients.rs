@@ -15,6 +15,7 @@ use crate::heartbeat::{Departure, NetworkKey, Policy, Seat, Wake};
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) network: usize,
+    pub(super) address: u8,
     pub(super) seat: Seat,
     pub(super) mapping: Mapping,
     /// When the silence began that the next beat ends.
@@ -40,16 +41,19 @@ pub(super) enum State {
 }
 
 impl World<'_> {
-    pub(super) fn on_arrive(&mut self, network: usize) {
+    pub(super) fn on_arrive(&mut self, network: usize, address: u8) {
         let number = u32::try_from(network).expect("networks are numbered in 32 bits");
         let key = NetworkKey::of(Ipv4Addr::from_bits(number << 8).into(), 24, 48);
-        // A carrier's NAT has a few public addresses, and a user keeps one.
-        let peer = IpAddr::V4(Ipv4Addr::from_bits((number << 8) | self.rng.random_range(0..4_u32)));
+        let peer = IpAddr::V4(Ipv4Addr::from_bits((number << 8) | u32::from(address)));
         let (seat, wake) = self.networks.join(key, peer, self.now);
         self.ids[network] = Some(self.networks.network(seat));
+        if let Contender::Learns { probes: true, .. } = self.scenario.contender {
+            self.networks.probe(self.networks.network(seat));
+        }
         let client = self.clients.len();
         self.clients.push(Client {
             network,
+            address,
             seat,
             mapping: Mapping { used: self.now },
             silent_since: self.now,
@@ -64,9 +68,6 @@ impl World<'_> {
         if let Some(stays) = self.scenario.clients.stays {
             let at = self.now + self.exponential(stays);
             self.schedule(at, Event::Leave { client });
-        }
-        if let Contender::Learns { probes: true, .. } = self.scenario.contender {
-            self.networks.probe(self.networks.network(seat));
         }
         self.wake(wake);
         self.pump(network);
@@ -148,7 +149,8 @@ impl World<'_> {
     pub(super) fn close(&mut self, client: usize, departure: Departure) {
         self.count_optimum(client);
         let it = &mut self.clients[client];
-        let network = it.network;
+        let (network, address) = (it.network, it.address);
+        let silence_dbg = it.silence;
         let is_there = it.state != State::Gone;
         let knows_server = self.restarted.is_none_or(|at| it.mapping.used >= at);
         it.state = State::Closed;
@@ -161,12 +163,13 @@ impl World<'_> {
             } else {
                 Duration::from_secs_f64(self.rng.random_range(0.2..20.0))
             };
-            self.schedule(self.now + pause, Event::Arrive { network });
+            self.schedule(self.now + pause, Event::Arrive { network, address });
             if knows_server && it_was_forgotten {
                 self.counted.lost += 1;
                 self.counted.unreachable += self.now + pause - forgotten_at;
                 self.report.lost_per_network[network] += 1;
                 self.report.losses[network].push(self.now);
+                if std::env::var("DBG").is_ok() { eprintln!("lost at {:?} silence {silence_dbg:?} {:?}", self.now, self.networks.learned(self.ids[network].unwrap())); }
             } else if knows_server {
                 self.counted.mistaken += 1;
             }
@@ -191,9 +194,9 @@ impl World<'_> {
             return;
         }
         self.count_optimum(client);
-        let network = self.clients[client].network;
+        let (network, address) = (self.clients[client].network, self.clients[client].address);
         let pause = self.exponential(Duration::from_secs(1800));
-        self.schedule(self.now + pause, Event::Arrive { network });
+        self.schedule(self.now + pause, Event::Arrive { network, address });
         if self.rng.random_range(0..100) < self.scenario.clients.silent_percent {
             self.clients[client].state = State::Gone;
             return;

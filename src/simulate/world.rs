@@ -14,6 +14,9 @@ use super::tally::{Report, Tally};
 use super::{Contender, Nat, Scenario};
 use crate::heartbeat::{Departure, Learned, NetworkId, Networks, Policy, Seat, Settings};
 
+/// How many public addresses a NAT has; a user keeps one.
+const ADDRESSES: u32 = 4;
+
 /// How long an answer is waited for: the round trip is known.
 pub(super) const REPLY: Duration = Duration::from_secs(3);
 
@@ -40,8 +43,8 @@ pub fn run(scenario: &Scenario, seed: u64) -> Report {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
-    /// A client connects to the network of this index.
-    Arrive { network: usize },
+    /// A client connects from one of the public addresses of the network of this index.
+    Arrive { network: usize, address: u8 },
     /// A beat is due on a connection, for the first or the second time.
     Beat { client: usize, plan: u32, is_second: bool },
     /// The second beat stayed unanswered as well.
@@ -120,7 +123,7 @@ impl<'a> World<'a> {
                 // They do not come at the same moment, and so do not beat in step.
                 let first = if client == 0 { 0.0 } else { self.rng.random_range(0.0..1.0) };
                 let at = self.nat(network).timeout.mul_f64(first);
-                self.schedule(at, Event::Arrive { network });
+                self.schedule(at, Event::Arrive { network, address: (client % ADDRESSES) as u8 });
             }
         }
         for at in &self.scenario.restarts {
@@ -145,7 +148,7 @@ impl<'a> World<'a> {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Arrive { network } => self.on_arrive(network),
+            Event::Arrive { network, address } => self.on_arrive(network, address),
             Event::Beat { client, plan, is_second } => {
                 if self.clients[client].plan == plan && self.clients[client].state != State::Closed {
                     self.on_beat(client, is_second);
