@@ -84,12 +84,12 @@ impl Networks {
 }
 
 fn write_bracket(text: &mut String, bracket: &Bracket, key: &NetworkKey) {
-    let Bracket { proven_ms, refuted_ms, suspicion, again_s, renewed_s, retries, shaken_s, shaken_ms } = bracket;
+    let Bracket { proven_ms, refuted_ms, suspicion, again_s, renewed_s, retries, lifted_s, lifted_ms } = bracket;
     let refuted_ms = refuted_ms.unwrap_or(0);
     let (suspect_ms, before_ms, check_s) =
         suspicion.map_or((0, 0, 0), |it| (it.silence_ms, it.before_ms, it.check_s));
-    let ends = format!("{proven_ms} {refuted_ms} {suspect_ms} {before_ms} {shaken_ms}");
-    let times = format!("{check_s} {again_s} {renewed_s} {shaken_s}");
+    let ends = format!("{proven_ms} {refuted_ms} {suspect_ms} {before_ms} {lifted_ms}");
+    let times = format!("{check_s} {again_s} {renewed_s} {lifted_s}");
     writeln!(text, "smart {ends} {times} {retries} {key}").expect("a String takes everything");
 }
 
@@ -103,9 +103,9 @@ fn read(line: &str) -> Option<(NetworkKey, Learned)> {
     let (kind, rest) = line.split_once(' ')?;
     match kind {
         "smart" => {
-            let ([proven_ms, refuted_ms, silence_ms, before_ms, shaken_ms, times @ ..], key) =
+            let ([proven_ms, refuted_ms, silence_ms, before_ms, lifted_ms, times @ ..], key) =
                 numbers::<10>(rest)?;
-            let [check_s, again_s, renewed_s, shaken_s, retries] = times;
+            let [check_s, again_s, renewed_s, lifted_s, retries] = times;
             let suspicion = (silence_ms > 0).then_some(Suspicion { silence_ms, before_ms, check_s });
             let refuted_ms = (refuted_ms > 0).then_some(refuted_ms);
             let retries = u8::try_from(retries).ok()?;
@@ -116,8 +116,8 @@ fn read(line: &str) -> Option<(NetworkKey, Learned)> {
                 again_s,
                 renewed_s,
                 retries,
-                shaken_s,
-                shaken_ms,
+                lifted_s,
+                lifted_ms,
             };
             Some((key, Learned::Smart(bracket)))
         }

@@ -26,11 +26,11 @@ pub struct Bracket {
     pub(super) again_s: u32,
     /// When a silence about as long as what is proven was last survived: seconds since the UNIX epoch.
     pub(super) renewed_s: u32,
-    /// How often a settled bound was tried again: each time it is left alone for twice as long.
+    /// How often a settled bound turned out to be right: each time it is left alone for twice as long.
     pub(super) retries: u8,
-    /// When somebody last died within what was proven, and after which silence.
-    pub(super) shaken_s: u32,
-    pub(super) shaken_ms: u32,
+    /// When a bound or a doubt was last refuted by a survival (seconds since the UNIX epoch), and where it was.
+    pub(super) lifted_s: u32,
+    pub(super) lifted_ms: u32,
 }
 
 /// A single death, which may have been chance.
@@ -64,7 +64,6 @@ impl Search {
     /// When a settled bound may be tried again. A probe costs two packets: after a day, then at doubling distances
     /// up to 32 days. A trial costs somebody's connection: after 32 days.
     fn rest(self, retries: u8) -> u32 {
-        const DAY_S: u32 = 24 * 3600;
         match self {
             Search::Users => 32 * DAY_S,
             Search::Probes => DAY_S << retries.min(5),
@@ -81,16 +80,19 @@ impl Search {
     }
 }
 
+const DAY_S: u32 = 24 * 3600;
+
 /// The finest step, in thousandths: below it the uncertainty of round trips and timers begins.
 const FINEST_PERMILLE: u64 = 1015;
 
 /// Two deaths within this many thousandths of each other agree.
 const AGREE_PERMILLE: u64 = 1050;
 
-/// A second death within so many beats of a network is no chance. NATs that look for old mappings once a minute keep
-/// each a different while, and what survived once may be fatal the next time; two losses of a lost beat and its
-/// repetition are this close to each other only if one packet in twenty is lost.
-const BEATS_TO_TRUST: u32 = 30;
+/// Somebody dies within so many beats of a network after a survival had lifted the bound: a fickle NAT. Those that look
+/// for old mappings once a minute keep each a different while, and what survived once is fatal the next time. By
+/// chance (a beat and its repetition both lost) two deaths come this close once in 40 times, if every 20th packet is
+/// lost.
+const BEATS_TO_TRUST: u32 = 10;
 
 /// Knowledge that nobody has renewed for this long is doubted: networks are rebuilt on weekends.
 const STALE_S: u32 = 7 * 24 * 3600;
@@ -133,13 +135,12 @@ impl Bracket {
     pub(super) fn on_survived(&mut self, silence: Duration, now: Duration) {
         let silence_ms = millis(silence);
         self.proven_ms = self.proven_ms.max(silence_ms);
-        if let Some(suspicion) = self.suspicion.filter(|suspicion| silence_ms >= suspicion.silence_ms) {
+        if let Some(suspicion) = self.suspicion.take_if(|suspicion| silence_ms >= suspicion.silence_ms) {
             self.proven_ms = self.proven_ms.max(suspicion.before_ms);
-            self.suspicion = None;
+            self.lift(suspicion.silence_ms, now);
         }
-        if self.refuted_ms.is_some_and(|refuted_ms| silence_ms >= refuted_ms) {
-            self.refuted_ms = None;
-            self.retries = self.retries.saturating_add(1);
+        if let Some(refuted_ms) = self.refuted_ms.take_if(|refuted_ms| silence_ms >= *refuted_ms) {
+            self.lift(refuted_ms, now);
         }
         if silence_ms >= permille(self.proven_ms, 900) {
             self.renewed_s = seconds(now);
@@ -156,7 +157,10 @@ impl Bracket {
         // In doubt a user's connection has died already, and a third would be one too many. Probes can be sure.
         let is_enough = self.is_in_doubt() && search == Search::Users;
         if is_enough || self.refuted_ms.into_iter().chain(earlier_ms).any(agrees) {
-            self.settle(silence_ms, search, now);
+            let is_known = self.refuted_ms.is_some_and(|refuted_ms| silence_ms >= refuted_ms);
+            self.retries = self.retries.saturating_add(u8::from(is_known));
+            let rest_s = if is_enough { DAY_S } else { search.rest(self.retries) };
+            self.settle(silence_ms, rest_s, now);
         } else if self.upper_ms().is_none_or(|upper_ms| silence_ms < upper_ms) {
             let check_s = seconds(now).saturating_add(search.check_after(silence_ms));
             self.suspicion = Some(Suspicion { silence_ms, before_ms: 0, check_s });
@@ -169,33 +173,38 @@ impl Bracket {
         if silence_ms > self.proven_ms {
             // In doubt: the second one, and nothing as long has survived since the first.
             if self.refuted_ms.is_none_or(|refuted_ms| silence_ms < refuted_ms) {
-                self.settle(silence_ms, search, now);
+                self.settle(silence_ms, search.check_after(silence_ms), now);
             }
             return;
         }
         let seats = u32::try_from(seats.max(1)).unwrap_or(u32::MAX);
-        let recently_s = silence_ms / 1000 * BEATS_TO_TRUST / seats;
-        let is_repeated = self.shaken_s > 0 && seconds(now) - self.shaken_s <= recently_s;
-        let shortest_ms = if is_repeated { silence_ms.min(self.shaken_ms) } else { silence_ms };
-        (self.shaken_s, self.shaken_ms) = (seconds(now), silence_ms);
-        self.doubt(silence_ms, now);
-        if is_repeated {
-            self.settle(shortest_ms, search, now);
+        let since_s = seconds(now).saturating_sub(self.lifted_s);
+        let is_fickle = self.lifted_s > 0 && since_s <= silence_ms / 1000 * BEATS_TO_TRUST / seats;
+        self.doubt(silence_ms, search, now);
+        if is_fickle {
+            self.retries = self.retries.saturating_add(1);
+            self.settle(silence_ms.min(self.lifted_ms), Search::Probes.rest(self.retries.min(2)), now);
         }
     }
 
-    /// Two deaths agree: the shortest silence of all bounds the search from above until it is tried again.
-    fn settle(&mut self, silence_ms: u32, search: Search, now: Duration) {
-        if self.refuted_ms.is_some_and(|refuted_ms| silence_ms >= refuted_ms) {
-            self.retries = self.retries.saturating_add(1);
-        }
+    /// The shortest silence of all deaths bounds the search from above until it is tried again.
+    fn settle(&mut self, silence_ms: u32, rest_s: u32, now: Duration) {
         self.refuted_ms = self.upper_ms().into_iter().chain([silence_ms]).min();
         self.suspicion = None;
-        self.again_s = seconds(now).saturating_add(search.rest(self.retries));
+        self.again_s = seconds(now).saturating_add(rest_s);
     }
 
-    fn doubt(&mut self, silence_ms: u32, now: Duration) {
-        self.suspicion = Some(Suspicion { silence_ms, before_ms: self.claimed_ms(), check_s: seconds(now) });
+    /// A survival showed that silences above `silence_ms` are not too long after all.
+    fn lift(&mut self, silence_ms: u32, now: Duration) {
+        (self.lifted_s, self.lifted_ms) = (seconds(now), silence_ms);
+    }
+
+    fn doubt(&mut self, silence_ms: u32, search: Search, now: Duration) {
+        if let Some(earlier) = self.suspicion {
+            // Whatever caused the earlier death, it has not been disproved.
+            self.settle(earlier.silence_ms, search.check_after(earlier.silence_ms), now);
+        }
+        self.suspicion = Some(Suspicion { silence_ms, before_ms: self.proven_ms, check_s: seconds(now) });
         self.proven_ms = 0;
     }
 
@@ -203,14 +212,13 @@ impl Bracket {
     pub(super) fn acquit(&mut self) {
         if let Some(suspicion) = self.suspicion.take_if(|suspicion| suspicion.before_ms > 0) {
             self.proven_ms = self.proven_ms.max(suspicion.before_ms);
-            self.shaken_s = 0;
         }
     }
 
     /// Doubts what nobody has renewed for long. The first silence as long as what was proven restores it.
     pub(super) fn on_age(&mut self, now: Duration) {
         if self.proven_ms > 0 && seconds(now).saturating_sub(self.renewed_s) > STALE_S {
-            self.doubt(self.proven_ms, now);
+            self.doubt(self.proven_ms, Search::Users, now);
         }
     }
 
