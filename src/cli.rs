@@ -29,6 +29,7 @@ const EXAMPLES: &str = "Examples:
                                             one WebSocket message is one length-prefixed record
   natpulse bridge tcp://127.0.0.1:9000 ws://example.com:8080/im --framing u32be
                                             the other way: a legacy client crosses a NAT
+  natpulse simulate --timeout 180           what each heartbeat policy costs and whom it loses
 
 Settings of the config file can be overridden: NATPULSE__ADMIN__LISTEN=0.0.0.0:9464,
 NATPULSE__BRIDGE__0__MAX_MESSAGE=1MiB.
@@ -43,6 +44,8 @@ pub enum Command {
     Check(ConfigFile),
     /// Serve one bridge without a config file
     Bridge(Box<BridgeCommand>),
+    /// Compare heartbeat policies over models of NATs, in virtual time
+    Simulate(Simulate),
 }
 
 /// Which config file.
@@ -51,6 +54,26 @@ pub struct ConfigFile {
     /// The config file
     #[arg(short, long, value_name = "FILE", default_value = "config.toml")]
     pub config: PathBuf,
+}
+
+/// What is simulated.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Simulate {
+    /// How long the NATs keep a silent connection, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(2..=604_800))]
+    pub timeout: u32,
+    /// How many connections share a network
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub connections: u32,
+    /// How long each run lasts, in days of virtual time
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=365))]
+    pub days: u32,
+    /// The same seed gives the same table
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// One bridge.

@@ -3,13 +3,15 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use natpulse::admin::Admin;
-use natpulse::cli::{Cli, Command};
+use natpulse::cli::{Cli, Command, Simulate};
 use natpulse::config::{Config, ConfigError, Log, LogFormat};
 use natpulse::metrics::Metrics;
 use natpulse::proxy::Proxy;
+use natpulse::simulate::{self, Comparison};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -19,6 +21,13 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Command::Simulate(simulate)) = cli.command {
+        #[expect(clippy::print_stdout, reason = "this is what was asked for")]
+        {
+            print!("{}", simulated(simulate));
+        }
+        return ExitCode::SUCCESS;
+    }
     let is_check = matches!(cli.command, Some(Command::Check(_)));
     let config = match load(cli) {
         Ok(config) => config,
@@ -54,6 +63,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// What each heartbeat policy costs, as text.
+fn simulated(simulate: Simulate) -> String {
+    let comparison = Comparison {
+        timeout: Duration::from_secs(simulate.timeout.into()),
+        connections: simulate.connections,
+        length: Duration::from_secs(u64::from(simulate.days) * 24 * 3600),
+        seed: simulate.seed,
+    };
+    let rows = simulate::compare(&comparison);
+    if simulate.json { simulate::json(&comparison, &rows) } else { simulate::text(&comparison, &rows) }
+}
+
 /// Makes a config of the command line, or the text that explains why not.
 fn load(cli: Cli) -> Result<Config, String> {
     let explain =
@@ -61,10 +82,12 @@ fn load(cli: Cli) -> Result<Config, String> {
     let file = match cli.command {
         Some(Command::Bridge(bridge)) => return Config::from_arguments(&bridge.arguments()).map_err(explain),
         Some(Command::Run(file) | Command::Check(file)) => file,
-        None => match cli.websockify.arguments().map_err(|error| format!("{error}\n"))? {
-            Some(arguments) => return Config::from_arguments(&arguments).map_err(explain),
-            None => cli.config,
-        },
+        Some(Command::Simulate(_)) | None => {
+            match cli.websockify.arguments().map_err(|error| format!("{error}\n"))? {
+                Some(arguments) => return Config::from_arguments(&arguments).map_err(explain),
+                None => cli.config,
+            }
+        }
     };
     let name = file.config.display().to_string();
     let text = read(&file.config).map_err(|error| format!("{name}: {error}\n"))?;

@@ -175,7 +175,8 @@ impl Network {
             self.trial = None;
             self.prober.iter_mut().for_each(|prober| prober.on_doubt());
             let missing = self.seats.len();
-            self.roll_call = (missing > 0).then_some(RollCall { missing, has_survivor: false, shortest: None });
+            self.roll_call =
+                (missing > 0).then_some(RollCall { missing, has_survivor: false, shortest: None });
         }
         was_in_use && !self.seats.is_empty()
     }
@@ -201,7 +202,13 @@ impl Network {
         self.roll_call = None;
     }
 
-    pub(super) fn plan(&mut self, seat: Seat, sitter: &mut Sitter, settings: &Settings, now: Duration) -> Plan {
+    pub(super) fn plan(
+        &mut self,
+        seat: Seat,
+        sitter: &mut Sitter,
+        settings: &Settings,
+        now: Duration,
+    ) -> Plan {
         if self.trial.is_some_and(|trial| trial.seat == seat) {
             self.trial = None;
             self.passed_over = Some(seat);
@@ -210,10 +217,16 @@ impl Network {
         let interval = match (&self.learned, &settings.policy) {
             (Learned::Smart(bracket), _) => trial.unwrap_or_else(|| bracket.in_use(settings)),
             (Learned::Wechat(ladder), Policy::Wechat(rule)) => {
-                if sitter.good < rule.establish { rule.min } else { ladder.interval() }
+                if sitter.good < rule.establish {
+                    rule.min
+                } else {
+                    ladder.interval()
+                }
             }
             (_, Policy::Fixed { every }) => *every,
-            (Learned::Nothing | Learned::Wechat(_), Policy::Off | Policy::Smart | Policy::Wechat(_)) => Duration::MAX,
+            (Learned::Nothing | Learned::Wechat(_), Policy::Off | Policy::Smart | Policy::Wechat(_)) => {
+                Duration::MAX
+            }
         };
         sitter.planned_ms = millis(interval);
         Plan { interval, is_trial: trial.is_some() }
@@ -250,7 +263,8 @@ impl Network {
                 bracket.on_survived(silence, now);
                 // The path keeps silences this long, so those deaths had another cause.
                 self.deaths.retain(|death| silence < death.silence);
-                if self.trial.is_some_and(|trial| trial.seat == seat && millis(silence) >= sitter.planned_ms) {
+                if self.trial.is_some_and(|trial| trial.seat == seat && millis(silence) >= sitter.planned_ms)
+                {
                     self.trial = None;
                 }
                 if core::mem::take(&mut sitter.is_asked) {
@@ -304,7 +318,12 @@ impl Network {
                 } else if is_certain {
                     return self.on_forgotten(silence, now);
                 } else {
-                    self.remember(Death { peer: sitter.peer, silence, at: now, was_alone: self.seats.is_empty() });
+                    self.remember(Death {
+                        peer: sitter.peer,
+                        silence,
+                        at: now,
+                        was_alone: self.seats.is_empty(),
+                    });
                 }
                 if sitter.is_asked {
                     self.on_called(false, None, now);

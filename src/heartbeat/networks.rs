@@ -327,8 +327,16 @@ mod tests {
         for seat in &seats[1..] {
             assert_eq!(networks.leave(*seat, Departure::Lost { silence: at(288) }, at(600)), Wake::Nobody);
         }
-        assert_eq!(networks.join(key(1), Ipv4Addr::from_bits(1).into(), at(700)).1, Wake::Nobody, "not prompt");
-        assert_eq!(networks.join(key(1), Ipv4Addr::from_bits(9).into(), at(601)).1, Wake::Nobody, "a stranger");
+        assert_eq!(
+            networks.join(key(1), Ipv4Addr::from_bits(1).into(), at(700)).1,
+            Wake::Nobody,
+            "not prompt"
+        );
+        assert_eq!(
+            networks.join(key(1), Ipv4Addr::from_bits(9).into(), at(601)).1,
+            Wake::Nobody,
+            "a stranger"
+        );
         assert_eq!(bracket(&networks, seats[0]), before);
     }
 

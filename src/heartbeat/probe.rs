@@ -98,7 +98,13 @@ impl Prober {
     /// What to do; to be asked until it says [`Step::Wait`] or [`Step::Rest`], and again when a probe has ended, when
     /// the rest is over, and when a user's connection of the network died. `seats` is how many users' connections
     /// the network has.
-    pub(super) fn step(&mut self, bracket: &Bracket, seats: usize, settings: &Settings, now: Duration) -> Step {
+    pub(super) fn step(
+        &mut self,
+        bracket: &Bracket,
+        seats: usize,
+        settings: &Settings,
+        now: Duration,
+    ) -> Step {
         if let Some(place) = self.running.iter().position(|running| running.is_pointless(bracket)) {
             return Step::Stop(self.running.swap_remove(place).probe);
         }
@@ -159,7 +165,8 @@ impl Prober {
         points_ms.sort_unstable();
         let gaps = points_ms.windows(2).map(|pair| (pair[0], pair[1]));
         let worth_it = gaps.filter(|(low, high)| *high > step_ms(*low, Search::Probes, settings));
-        let (low, high) = worth_it.max_by_key(|(low, high)| u64::from(*high) * 1_000_000 / u64::from(*low))?;
+        let (low, high) =
+            worth_it.max_by_key(|(low, high)| u64::from(*high) * 1_000_000 / u64::from(*low))?;
         Some(middle(low, high))
     }
 }

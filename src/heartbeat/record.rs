@@ -84,7 +84,8 @@ impl Networks {
 }
 
 fn write_bracket(text: &mut String, bracket: &Bracket, key: &NetworkKey) {
-    let Bracket { proven_ms, refuted_ms, suspicion, again_s, renewed_s, retries, lifted_s, lifted_ms } = bracket;
+    let Bracket { proven_ms, refuted_ms, suspicion, again_s, renewed_s, retries, lifted_s, lifted_ms } =
+        bracket;
     let refuted_ms = refuted_ms.unwrap_or(0);
     let (suspect_ms, before_ms, check_s) =
         suspicion.map_or((0, 0, 0), |it| (it.silence_ms, it.before_ms, it.check_s));
@@ -143,7 +144,8 @@ fn numbers<const N: usize>(text: &str) -> Option<([u32; N], NetworkKey)> {
 
 /// FNV-1a with 64 bits: enough to notice a torn file; nobody who can write the file needs to forge one.
 fn checksum(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -160,7 +162,11 @@ mod tests {
         let mut networks = Networks::new(Settings::default(), 100);
         for (number, name) in ["a", "a name with blanks"].into_iter().enumerate() {
             let seat = networks.join(NetworkKey::named(name), PEER, Duration::ZERO).0;
-            networks.survived(seat, Duration::from_secs(100 + number as u64), Duration::from_secs(1_000_000_000));
+            networks.survived(
+                seat,
+                Duration::from_secs(100 + number as u64),
+                Duration::from_secs(1_000_000_000),
+            );
             let reset = Departure::Reset { silence: Duration::from_secs(200) };
             let _ = networks.leave(seat, reset, Duration::from_secs(1_000_000_200));
         }

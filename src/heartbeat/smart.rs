@@ -150,9 +150,8 @@ impl Bracket {
     /// A death after a silence that nobody had survived. Whoever or whatever died, it shortens nothing.
     pub(super) fn on_died_beyond(&mut self, silence: Duration, search: Search, now: Duration) {
         let silence_ms = millis(silence);
-        let agrees = |other_ms: u32| {
-            permille(other_ms.min(silence_ms), AGREE_PERMILLE) >= other_ms.max(silence_ms)
-        };
+        let agrees =
+            |other_ms: u32| permille(other_ms.min(silence_ms), AGREE_PERMILLE) >= other_ms.max(silence_ms);
         let earlier_ms = self.suspicion.map(|suspicion| suspicion.silence_ms);
         // In doubt a user's connection has died already, and a third would be one too many. Probes can be sure.
         let is_enough = self.is_in_doubt() && search == Search::Users;
@@ -242,7 +241,8 @@ impl Bracket {
     pub(super) fn again(&self, settings: &Settings) -> Option<(u32, Duration)> {
         let suspected = self.suspicion.map(|it| (it.silence_ms, it.check_s));
         let refuted = self.refuted_ms.map(|refuted_ms| (refuted_ms, self.again_s));
-        let (upper_ms, at_s) = suspected.into_iter().chain(refuted).min_by_key(|(silence_ms, _)| *silence_ms)?;
+        let (upper_ms, at_s) =
+            suspected.into_iter().chain(refuted).min_by_key(|(silence_ms, _)| *silence_ms)?;
         (upper_ms <= millis(settings.max)).then_some((upper_ms, Duration::from_secs(at_s.into())))
     }
 }

@@ -150,7 +150,6 @@ impl World<'_> {
         self.count_optimum(client);
         let it = &mut self.clients[client];
         let (network, address) = (it.network, it.address);
-        let silence_dbg = it.silence;
         let is_there = it.state != State::Gone;
         let knows_server = self.restarted.is_none_or(|at| it.mapping.used >= at);
         it.state = State::Closed;
@@ -169,7 +168,6 @@ impl World<'_> {
                 self.counted.unreachable += self.now + pause - forgotten_at;
                 self.report.lost_per_network[network] += 1;
                 self.report.losses[network].push(self.now);
-                if std::env::var("DBG").is_ok() { eprintln!("lost at {:?} silence {silence_dbg:?} {:?}", self.now, self.networks.learned(self.ids[network].unwrap())); }
             } else if knows_server {
                 self.counted.mistaken += 1;
             }

@@ -12,11 +12,13 @@
 mod clients;
 mod nat;
 mod probes;
+mod table;
 
 mod tally;
 mod world;
 
 pub use nat::Nat;
+pub use table::{Comparison, Row, compare, json, text};
 
 pub use tally::Report;
 pub use world::run;
