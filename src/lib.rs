@@ -9,6 +9,7 @@
 //! * [`wire`]: bytes to messages and back. Pure: no IO, no clock.
 //! * [`heartbeat`]: how long a connection may be silent. Pure: no IO, no clock.
 //! * [`simulate`]: the same in virtual time, over models of NATs.
+//! * [`networks`]: what was learned about networks, shared by sessions.
 //! * [`close`]: every way a session can end, in one table.
 //! * [`metrics`] and [`admin`]: what is counted, and the port that tells it.
 //!
@@ -27,6 +28,7 @@ pub mod config;
 pub mod heartbeat;
 pub mod link;
 pub mod metrics;
+pub mod networks;
 pub mod proxy;
 pub mod session;
 pub mod simulate;

@@ -16,6 +16,7 @@ pub use source::Origin;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::heartbeat::Settings;
@@ -31,6 +32,8 @@ pub struct Config {
     pub log: Log,
     /// Where the admin port listens.
     pub admin: SocketAddr,
+    /// What is remembered about networks.
+    pub networks: Networks,
     /// The bridges, of which there is at least one.
     pub bridges: Vec<Bridge>,
 }
@@ -44,6 +47,19 @@ pub struct Server {
     pub max_sessions: Option<usize>,
     /// How long a client may take to send its upgrade request.
     pub handshake_timeout: Duration,
+}
+
+/// `[networks]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Networks {
+    /// How many bits of an IPv4 address name a network.
+    pub ipv4_prefix: u8,
+    /// How many bits of an IPv6 address do.
+    pub ipv6_prefix: u8,
+    /// How many networks are remembered for each kind of end.
+    pub capacity: usize,
+    /// Where what was learned is kept across restarts, if it is.
+    pub file: Option<PathBuf>,
 }
 
 /// `[log]`
@@ -181,6 +197,7 @@ impl Config {
         let log = reader.take("log");
         let admin = reader.take("admin");
         let heartbeat = reader.take("heartbeat");
+        let networks = reader.take("networks");
         let bridges = reader.required("bridge", "at least one [[bridge]] table");
         reader.finish();
         let heartbeat = heartbeat::read("heartbeat", heartbeat, &Settings::default(), &mut errors);
@@ -188,6 +205,7 @@ impl Config {
             server: Server::read(server, &mut errors),
             log: Log::read(log, &mut errors),
             admin: read_admin(admin, &mut errors),
+            networks: Networks::read(networks, &mut errors),
             bridges: bridges
                 .map_or_else(Vec::new, |bridges| bridge::read_all(bridges, &heartbeat, &mut errors)),
         };
@@ -227,6 +245,38 @@ impl Server {
         };
         reader.finish();
         server
+    }
+}
+
+impl Default for Networks {
+    /// A /24 and a /48 are the smallest blocks that are routed on the internet, and so the most that one NAT of an
+    /// access network is known to share.
+    fn default() -> Self {
+        Networks { ipv4_prefix: 24, ipv6_prefix: 48, capacity: 100_000, file: None }
+    }
+}
+
+impl Networks {
+    fn read(node: Option<Node>, errors: &mut Vec<ConfigError>) -> Networks {
+        let default = Networks::default();
+        let Some(node) = node else {
+            return default;
+        };
+        let mut reader = Reader::new("networks", node, errors);
+        let mut prefix =
+            |key, most, default| reader.integer(key, 0..=most).map_or(default, |bits| bits as u8);
+        let networks = Networks {
+            ipv4_prefix: prefix("ipv4_prefix", 32, default.ipv4_prefix),
+            ipv6_prefix: prefix("ipv6_prefix", 128, default.ipv6_prefix),
+            capacity: reader
+                .integer("capacity", 1..=i64::from(u32::MAX))
+                .map_or(default.capacity, |capacity| capacity as usize),
+            file: reader.parsed("file", "a path", |value| {
+                value.as_str().filter(|path| !path.is_empty()).map(PathBuf::from)
+            }),
+        };
+        reader.finish();
+        networks
     }
 }
 

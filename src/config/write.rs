@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::units::{write_duration, write_size};
-use super::{Bridge, Config, FORMATS, LEVELS, heartbeat};
+use super::{Bridge, Config, FORMATS, LEVELS, Networks, heartbeat};
 use crate::link::{BackendUrl, ListenUrl};
 use crate::session::RecordKind;
 use crate::wire::Kind;
@@ -23,6 +23,14 @@ impl fmt::Display for Config {
         writeln!(f, "handshake_timeout = \"{}\"", write_duration(self.server.handshake_timeout))?;
         writeln!(f, "\n[log]\nlevel = \"{}\"\nformat = \"{format}\"", word(&self.log.level))?;
         writeln!(f, "\n[admin]\nlisten = \"{}\"", self.admin)?;
+        let Networks { ipv4_prefix, ipv6_prefix, capacity, file } = &self.networks;
+        writeln!(
+            f,
+            "\n[networks]\nipv4_prefix = {ipv4_prefix}\nipv6_prefix = {ipv6_prefix}\ncapacity = {capacity}"
+        )?;
+        if let Some(file) = file {
+            writeln!(f, "file = {}", quoted(&file.display()))?;
+        }
         self.bridges.iter().try_for_each(|bridge| write_bridge(f, bridge))
     }
 }

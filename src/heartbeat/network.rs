@@ -16,6 +16,13 @@ use super::{Ladder, NetworkId, NetworkKey, Policy, Settings, millis};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Seat(pub(super) u32);
 
+impl Seat {
+    /// A small number that no other connection of the table has while this one sits.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// How long a connection may be silent before its next beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {

@@ -218,6 +218,11 @@ impl Pulse {
         (self.interval / 9 * 8 / 1000).max(1) * 1000
     }
 
+    /// The silence before the beat that is out; `None` where none is.
+    pub fn unanswered_silence(&self) -> Option<Duration> {
+        (self.is_asking && self.beats > 0).then(|| millis(self.silence))
+    }
+
     /// When [`Pulse::poll`] has something to do, as far as is known.
     pub fn deadline(&self) -> Duration {
         let next = if self.is_asking { self.look } else { self.life + u64::from(self.interval) };

@@ -1,6 +1,7 @@
 //! One transport connection of whatever scheme.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -52,6 +53,17 @@ impl Stream {
             Stream::Echo(_) | Stream::Closed => return false,
         };
         !matches!(error, Ok(None))
+    }
+
+    /// Our address and the peer's, where that is TCP.
+    pub fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
+        match self {
+            Stream::Tcp(stream) => Some((
+                stream.local_addr().ok()?.ip().to_canonical(),
+                stream.peer_addr().ok()?.ip().to_canonical(),
+            )),
+            Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
+        }
     }
 
     /// What the kernel knows about the way to the peer, where that is TCP.

@@ -1,6 +1,7 @@
 //! The proxy: binds what the config names, accepts clients, gives each a task, and lets them go.
 
 mod route;
+mod school;
 
 use std::collections::HashMap;
 use std::io;
@@ -15,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::close::Severity;
+use crate::close::{Party, Severity};
 use crate::config::{Bridge, Config, Server};
 use crate::link::{Answer, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade};
 use crate::metrics::{Handshake, Metrics};
 use crate::session::Session;
 use route::Route;
+use school::School;
 
 /// Descriptors that sessions leave to listeners, the admin port, the runtime and refusals under way.
 const RESERVED_DESCRIPTORS: u64 = 160;
@@ -119,6 +121,7 @@ impl Proxy {
                 ListenUrl::Tcp(_) | ListenUrl::Unix(_) => groups.push(vec![bridge]),
             }
         }
+        let mut school = School::new(config.networks);
         let mut doors = Vec::new();
         for bridges in groups {
             let url = bridges[0].listen.url.clone();
@@ -126,7 +129,9 @@ impl Proxy {
             let spread = drain_window.mul_f32(DRAIN_SPREAD);
             let route = |bridge: Bridge| {
                 let metrics = metrics.bridge(&bridge.name);
-                Route::new(bridge, metrics, spread)
+                let client = school.upkeep(Party::Client, &bridge.listen.heartbeat);
+                let backend = school.upkeep(Party::Backend, &bridge.backend.heartbeat);
+                Route::new(bridge, metrics, spread, client, backend)
             };
             let routes: Vec<_> = bridges.into_iter().map(route).collect();
             for Route { bridge, .. } in &routes {

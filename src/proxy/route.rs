@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::config::{Backend, Bridge, Listen};
 use crate::link::{Answer, BackendUrl, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
 use crate::metrics::BridgeMetrics;
-use crate::session::{RecordKind, Session, Settings, Side};
+use crate::session::{RecordKind, Session, Settings, Side, Upkeep};
 use crate::wire::websocket::{self, Role};
 use crate::wire::{Decoder, Encoder, Kind};
 
@@ -22,14 +22,16 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(bridge: Bridge, metrics: BridgeMetrics, drain_spread: Duration) -> Route {
-        let settings = Arc::new(Settings {
-            linger: bridge.linger,
-            mirror: bridge.message == RecordKind::Mirror,
-            drain_spread,
-            client_heartbeat: bridge.listen.heartbeat.clone(),
-            backend_heartbeat: bridge.backend.heartbeat.clone(),
-        });
+    /// A bridge at work, whose ends are kept alive by `client` and `backend`.
+    pub(super) fn new(
+        bridge: Bridge,
+        metrics: BridgeMetrics,
+        drain_spread: Duration,
+        client: Upkeep,
+        backend: Upkeep,
+    ) -> Route {
+        let mirror = bridge.message == RecordKind::Mirror;
+        let settings = Arc::new(Settings { linger: bridge.linger, mirror, drain_spread, client, backend });
         Route { bridge, metrics, settings }
     }
 

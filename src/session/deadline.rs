@@ -58,8 +58,8 @@ impl Session {
         }
         let now = Instant::now();
         let age = now - self.begun;
-        self.client.feel(age);
-        self.backend.feel(age);
+        self.client.feel(age, &self.settings.client);
+        self.backend.feel(age, &self.settings.backend);
         let Some((at, due)) = self.deadline() else {
             return false;
         };
@@ -78,7 +78,7 @@ impl Session {
             return false;
         }
         match due {
-            Due::Beat(party) => self.beat(party, now),
+            Due::Beat(party) => self.beat(party, age),
             Due::Look => {
                 self.last_look = now;
                 self.look_for_resets();

@@ -9,6 +9,7 @@ mod side;
 mod vigil;
 
 pub use side::Side;
+pub use vigil::Upkeep;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -20,7 +21,6 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::close::{CloseReason, Party};
-use crate::heartbeat;
 use crate::metrics::BridgeMetrics;
 use crate::wire::websocket::CloseFrame;
 use crate::wire::{Decoder, Encoder, Kind, Tally, WireError};
@@ -46,9 +46,9 @@ pub struct Settings {
     /// Within which time of the drain's beginning the client is asked to leave, at a random moment.
     pub drain_spread: Duration,
     /// How the client is kept alive.
-    pub client_heartbeat: heartbeat::Settings,
+    pub client: Upkeep,
     /// How the backend is kept alive.
-    pub backend_heartbeat: heartbeat::Settings,
+    pub backend: Upkeep,
 }
 
 /// How a session went.
@@ -118,6 +118,7 @@ impl Session {
             // Registered once: the waker of a task never changes.
             if self.drain == Drain::No && (!self.is_watching || drain.is_cancelled()) {
                 self.is_watching = true;
+                self.watch(cx.waker());
                 if draining.as_mut().poll(cx).is_ready() {
                     let spread = self.settings.drain_spread;
                     self.drain = Drain::At(Instant::now() + spread.mul_f32(rand::random()));
@@ -206,7 +207,10 @@ impl Session {
             Relayed::LastMessage => self.leave(),
             Relayed::Close(close) => self.on_close(from, close),
             Relayed::Refused(error) => self.on_refused(from, &error),
-            Relayed::ReadFailed => self.on_broken(from, CloseReason::Reset(from)),
+            Relayed::ReadFailed => {
+                self.side(from).on_reset();
+                self.on_broken(from, CloseReason::Reset(from));
+            }
         }
         true
     }

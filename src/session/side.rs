@@ -216,6 +216,7 @@ impl Side {
     pub(super) fn close(&mut self, abort: bool) {
         self.end_input();
         self.output_failed();
+        self.vigil = None;
         match abort {
             true => self.stream.abort(),
             false => self.stream = Stream::Closed,

@@ -1,41 +1,116 @@
-//! Keeping an end alive: what its pulse decides, done.
+//! Keeping an end alive: what its pulse and its network decide, done.
 
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tracing::trace;
 
 use super::Session;
 use super::side::{Flow, Side};
 use crate::close::{CloseReason, Party};
-use crate::heartbeat::{Action, Facts, Means, Patience, Pulse, Settings};
+use crate::heartbeat::{self, Action, Departure, Facts, Means, NetworkKey, Patience, Plan, Policy, Pulse};
+use crate::networks::{Networks, Seat};
+
+/// How the ends of one kind are kept alive.
+#[derive(Debug)]
+pub struct Upkeep {
+    /// What the operator chose.
+    pub heartbeat: heartbeat::Settings,
+    /// What was learned with these settings.
+    pub networks: Arc<Networks>,
+    /// How many bits of an IPv4 address name a network.
+    pub ipv4_prefix: u8,
+    /// How many bits of an IPv6 address do.
+    pub ipv6_prefix: u8,
+}
 
 /// What keeps one end of a session alive.
 #[derive(Debug)]
 pub(super) struct Vigil {
     /// Counts from the session's beginning.
     pub(super) pulse: Pulse,
+    /// Its place among the connections of its network, where the policy learns.
+    seat: Option<Seat>,
     /// What a pong that was read carried.
     nonce: u32,
     /// Whether anything was read since the pulse was last told.
     pub(super) has_read: bool,
     /// Whether that held a pong.
     has_pong: bool,
+    /// Whether it is silent for longer than what is proven.
+    is_trial: bool,
+}
+
+/// The part of an interval by which a beat may come early, so that beats do not march in step.
+const JITTER: f32 = 0.025;
+
+/// A first beat may come as early as this part of its interval: clients that came together part at once.
+const FIRST_PHASE: f32 = 0.5;
+
+impl Upkeep {
+    fn network(&self, party: Party, ours: std::net::IpAddr, theirs: std::net::IpAddr) -> NetworkKey {
+        let prefix = |address| NetworkKey::of(address, self.ipv4_prefix, self.ipv6_prefix);
+        match party {
+            Party::Client => prefix(theirs),
+            // The way to a backend is through the network that we are in ourselves.
+            Party::Backend => NetworkKey::named(&format!("{theirs} from {}", prefix(ours))),
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { reply: self.heartbeat.reply_timeout, stall: self.heartbeat.max }
+    }
+}
+
+impl Vigil {
+    /// Plans the next silence; `earliness` is the part of the interval by which the beat may come early.
+    fn plan(&mut self, upkeep: &Upkeep, earliness: f32) {
+        let plan = match (&self.seat, &upkeep.heartbeat.policy) {
+            (Some(seat), _) => seat.plan(),
+            (None, _) => {
+                Plan { interval: upkeep.heartbeat.shortest().unwrap_or(Duration::MAX), is_trial: false }
+            }
+        };
+        self.is_trial = plan.is_trial;
+        let early = if plan.is_trial { 0.0 } else { earliness * rand::random::<f32>() };
+        self.pulse.set_interval(plan.interval.mul_f32(1.0 - early));
+    }
+
+    /// A beat was answered, after a silence that it proves to be survivable.
+    fn survived(&mut self, silence: Option<Duration>) {
+        if let (Some(seat), Some(silence)) = (&self.seat, silence) {
+            seat.survived(silence);
+        }
+    }
 }
 
 impl Side {
     /// Keeps the end alive from now on, if it can be: over WebSocket with pings, over any other TCP connection with
     /// the kernel's keepalive.
-    fn keep_alive(&mut self, settings: &Settings) {
-        let Some(interval) = settings.shortest().filter(|_| self.stream.path().is_some()) else {
+    fn keep_alive(&mut self, party: Party, upkeep: &Upkeep) {
+        let (Some(interval), Some((ours, theirs))) = (upkeep.heartbeat.shortest(), self.stream.addresses())
+        else {
             return;
         };
+        let learns = matches!(upkeep.heartbeat.policy, Policy::Smart | Policy::Wechat(_));
+        let seat = learns.then(|| upkeep.networks.join(upkeep.network(party, ours, theirs), theirs));
         let means = if self.role.is_some() { Means::Ping } else { Means::Keepalive };
         let pulse = Pulse::new(means, Duration::ZERO, interval);
-        if means == Means::Keepalive {
-            self.stream.keep_alive(pulse.keepalive_idle(), settings.reply_timeout / 2, settings.max);
+        let mut vigil = Vigil { pulse, seat, nonce: 0, has_read: false, has_pong: false, is_trial: false };
+        vigil.plan(upkeep, FIRST_PHASE);
+        self.vigil = Some(vigil);
+        self.set_keepalive(upkeep);
+    }
+
+    /// Tells the kernel when to probe.
+    fn set_keepalive(&self, upkeep: &Upkeep) {
+        if let Some(Vigil { pulse, .. }) =
+            self.vigil.as_ref().filter(|vigil| vigil.pulse.means() == Means::Keepalive)
+        {
+            let Patience { reply, stall } = upkeep.patience();
+            self.stream.keep_alive(pulse.keepalive_idle(), reply / 2, stall);
         }
-        self.vigil = Some(Vigil { pulse, nonce: 0, has_read: false, has_pong: false });
     }
 
     /// A pong was read.
@@ -48,14 +123,25 @@ impl Side {
     }
 
     /// Tells the pulse what has been read since it was last told.
-    pub(super) fn feel(&mut self, now: Duration) {
-        let Some(vigil) = self.vigil.as_mut().filter(|vigil| vigil.has_read) else {
+    pub(super) fn feel(&mut self, now: Duration, upkeep: &Upkeep) {
+        let Some(vigil) = &mut self.vigil else {
             return;
         };
-        vigil.has_read = false;
+        if vigil.seat.as_mut().is_some_and(Seat::is_called) {
+            vigil.pulse.set_interval(Duration::ZERO);
+        }
+        if !std::mem::take(&mut vigil.has_read) {
+            return;
+        }
         vigil.pulse.read(now);
-        if std::mem::take(&mut vigil.has_pong) {
-            vigil.pulse.answered(now, Some(vigil.nonce));
+        let has_pong = std::mem::take(&mut vigil.has_pong);
+        let answer = if has_pong { vigil.pulse.answered(now, Some(vigil.nonce)) } else { None };
+        if let Some(answer) = answer {
+            vigil.survived(answer.survived);
+            vigil.plan(upkeep, JITTER);
+        } else if vigil.is_trial {
+            // The trial was cut short; somebody quieter may have it.
+            vigil.plan(upkeep, JITTER);
         }
     }
 
@@ -64,40 +150,74 @@ impl Side {
         let is_open = self.input == Flow::Open && self.output == Flow::Open;
         self.vigil.as_ref().filter(|_| is_open).map(|vigil| vigil.pulse.deadline())
     }
+
+    /// Whom to wake when the end must beat at once.
+    fn watch(&self, waker: &Waker) {
+        if let Some(seat) = self.vigil.as_ref().and_then(|vigil| vigil.seat.as_ref()) {
+            seat.watch(waker);
+        }
+    }
+
+    /// The connection ended in a way that says something about its network.
+    fn leave_network(&mut self, departure: Departure) {
+        if let Some(seat) = self.vigil.take().and_then(|vigil| vigil.seat) {
+            seat.leave(departure);
+        }
+    }
+
+    /// The connection was reset: by a NAT that had forgotten it, if that answered our first packet after a silence.
+    pub(super) fn on_reset(&mut self) {
+        if let Some(silence) = self.vigil.as_ref().and_then(|vigil| vigil.pulse.unanswered_silence()) {
+            self.leave_network(Departure::Reset { silence });
+        }
+    }
 }
 
 impl Session {
     /// Keeps both ends alive from now on.
     pub(super) fn keep_alive(&mut self) {
-        self.client.keep_alive(&self.settings.client_heartbeat);
-        self.backend.keep_alive(&self.settings.backend_heartbeat);
+        self.client.keep_alive(Party::Client, &self.settings.client);
+        self.backend.keep_alive(Party::Backend, &self.settings.backend);
+    }
+
+    /// Has this task woken when an end must beat at once.
+    pub(super) fn watch(&self, waker: &Waker) {
+        self.client.watch(waker);
+        self.backend.watch(waker);
     }
 
     /// Does what the pulse of an end wants done now.
-    pub(super) fn beat(&mut self, party: Party, now: Instant) {
+    pub(super) fn beat(&mut self, party: Party, now: Duration) {
         let is_reading = self.side(party.other()).backlog() == 0;
         let settings = self.settings.clone();
-        let settings = match party {
-            Party::Client => &settings.client_heartbeat,
-            Party::Backend => &settings.backend_heartbeat,
+        let upkeep = match party {
+            Party::Client => &settings.client,
+            Party::Backend => &settings.backend,
         };
-        let patience = Patience { reply: settings.reply_timeout, stall: settings.max };
-        let now = now - self.begun;
         let side = self.side(party);
         let facts = Facts { can_write: side.backlog() == 0, is_reading, path: side.stream.path() };
         let Some(vigil) = &mut side.vigil else {
             return;
         };
-        let action = vigil.pulse.poll(now, &facts, &patience);
+        let action = vigil.pulse.poll(now, &facts, &upkeep.patience());
         trace!(?party, ?facts, ?action, pulse = ?vigil.pulse, "pulse");
         match action {
-            Action::Wait(_) | Action::Survived(_) => {}
+            Action::Wait(_) => {}
+            Action::Survived(silence) => {
+                let idle = vigil.pulse.keepalive_idle();
+                vigil.survived(Some(silence));
+                vigil.plan(upkeep, JITTER);
+                if vigil.pulse.keepalive_idle() != idle {
+                    side.set_keepalive(upkeep);
+                }
+            }
             Action::Beat => {
                 let nonce: u32 = rand::random();
                 vigil.pulse.beaten(nonce);
                 side.ping(&nonce.to_be_bytes());
             }
             Action::Dead { silence } => {
+                side.leave_network(Departure::Lost { silence });
                 let detail = format!("no answer to a beat after a silence of {:.1} s", silence.as_secs_f32());
                 self.because(CloseReason::Dead(party), Some(detail));
                 self.on_broken(party, CloseReason::Dead(party));

@@ -76,7 +76,8 @@ impl Mapping {
     /// A beat at `now`, sent by the server or by the device, and its answer.
     pub(super) fn beat(&mut self, nat: &Nat, by_device: bool, mishap: Mishap, now: Duration) -> Fate {
         let is_kept = now < nat.forgets_at(self.used);
-        if !is_kept && !(nat.recreates && by_device) {
+        let is_made_anew = nat.recreates && by_device;
+        if !is_kept && !is_made_anew {
             return if nat.resets && mishap == Mishap::Neither { Fate::Reset } else { Fate::Dropped };
         }
         // The device's packet, be it beat or answer, passes the NAT from inside.

@@ -54,7 +54,7 @@ async fn a_client_that_answers_nothing_is_found_on_time_and_its_backend_told() {
     };
     let mut rest = [0; 1];
     let (took, left) = within("both ends", async { tokio::join!(gone, backend.read(&mut rest)) }).await;
-    assert!((Duration::from_millis(450)..FOUND).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(350)..FOUND).contains(&took), "{took:?}");
     assert_eq!(left.unwrap(), 0);
     assert_eq!(pings.len(), 2, "a beat, and once more");
     drop((client, backend));
