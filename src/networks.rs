@@ -3,13 +3,18 @@
 //! A session holds a [`Seat`]. It asks for a plan after each silence that a beat has ended, and is woken when another
 //! connection of its network has died so that it beats at once. The lock is taken once per beat, never per message.
 
+use std::fs;
+use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::heartbeat::{self, Departure, NetworkKey, Plan, Settings, Wake};
+use tracing::info;
+
+use crate::heartbeat::{self, Departure, Learned, NetworkId, NetworkKey, Plan, Settings, Wake};
 
 /// A table of networks and of who sits in them.
 #[derive(Debug)]
@@ -50,11 +55,39 @@ impl Networks {
         Arc::new(Networks { inner, calls: AtomicU32::new(0) })
     }
 
+    /// Takes in what an earlier run has saved; returns of how many networks. There need not be a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no whole record of networks; then nothing of it is taken in.
+    pub fn load(&self, file: &Path) -> io::Result<usize> {
+        let text = match fs::read_to_string(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            text => text?,
+        };
+        self.lock().table.import(&text).map_err(io::Error::other)
+    }
+
+    /// Writes what was learned, so that whoever reads the file finds either all of it or what was there before.
+    ///
+    /// # Errors
+    /// The file cannot be written; what was there before stays.
+    pub fn save(&self, file: &Path) -> io::Result<()> {
+        let text = self.lock().table.export();
+        let unfinished = file.with_added_extension("new");
+        let mut output = fs::File::create(&unfinished)?;
+        output.write_all(text.as_bytes())?;
+        output.sync_all()?;
+        fs::rename(unfinished, file)
+    }
+
     /// A connection from `peer` was made in a network.
     pub fn join(self: &Arc<Self>, key: NetworkKey, peer: IpAddr) -> Seat {
         let calls = self.calls.load(Ordering::Relaxed);
         let mut inner = self.lock();
         let (seat, wake) = inner.table.join(key, peer, now());
+        if matches!(wake, Wake::Network(_)) {
+            tell(&inner.table, inner.table.network(seat), "the client is back: its network had forgotten it");
+        }
         if inner.sitters.len() <= seat.index() {
             inner.sitters.resize_with(seat.index() + 1, Sitter::default);
         }
@@ -126,7 +159,13 @@ impl Seat {
         };
         let mut inner = networks.lock();
         inner.sitters[self.seat.index()] = Sitter::default();
+        let network = inner.table.network(self.seat);
         let wake = inner.table.leave(self.seat, departure, now());
+        match departure {
+            Departure::Lost { .. } => tell(&inner.table, network, "a connection was lost to a silence"),
+            Departure::Reset { .. } => tell(&inner.table, network, "a connection was reset after a silence"),
+            Departure::Goodbye => {}
+        }
         networks.call(inner, wake);
     }
 }
@@ -134,6 +173,16 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.depart(Departure::Goodbye);
+    }
+}
+
+/// Tells the log what is known of a network now.
+fn tell(table: &heartbeat::Networks, network: NetworkId, what: &str) {
+    if let Learned::Smart(bracket) = table.learned(network) {
+        let proven_s = bracket.proven().as_secs_f32();
+        let refuted_s = bracket.refuted().map(|refuted| refuted.as_secs_f32());
+        let in_use_s = bracket.in_use(table.settings()).as_secs_f32();
+        info!(network = %table.key(network), proven_s, refuted_s, in_use_s, is_in_doubt = bracket.is_in_doubt(), "{what}");
     }
 }
 

@@ -58,8 +58,8 @@ pub struct Networks {
     pub ipv6_prefix: u8,
     /// How many networks are remembered for each kind of end.
     pub capacity: usize,
-    /// Where what was learned is kept across restarts, if it is.
-    pub file: Option<PathBuf>,
+    /// The directory in which what was learned is kept across restarts, if it is.
+    pub directory: Option<PathBuf>,
 }
 
 /// `[log]`
@@ -252,7 +252,7 @@ impl Default for Networks {
     /// A /24 and a /48 are the smallest blocks that are routed on the internet, and so the most that one NAT of an
     /// access network is known to share.
     fn default() -> Self {
-        Networks { ipv4_prefix: 24, ipv6_prefix: 48, capacity: 100_000, file: None }
+        Networks { ipv4_prefix: 24, ipv6_prefix: 48, capacity: 100_000, directory: None }
     }
 }
 
@@ -271,7 +271,7 @@ impl Networks {
             capacity: reader
                 .integer("capacity", 1..=i64::from(u32::MAX))
                 .map_or(default.capacity, |capacity| capacity as usize),
-            file: reader.parsed("file", "a path", |value| {
+            directory: reader.parsed("directory", "a path", |value| {
                 value.as_str().filter(|path| !path.is_empty()).map(PathBuf::from)
             }),
         };

@@ -23,13 +23,13 @@ impl fmt::Display for Config {
         writeln!(f, "handshake_timeout = \"{}\"", write_duration(self.server.handshake_timeout))?;
         writeln!(f, "\n[log]\nlevel = \"{}\"\nformat = \"{format}\"", word(&self.log.level))?;
         writeln!(f, "\n[admin]\nlisten = \"{}\"", self.admin)?;
-        let Networks { ipv4_prefix, ipv6_prefix, capacity, file } = &self.networks;
+        let Networks { ipv4_prefix, ipv6_prefix, capacity, directory } = &self.networks;
         writeln!(
             f,
             "\n[networks]\nipv4_prefix = {ipv4_prefix}\nipv6_prefix = {ipv6_prefix}\ncapacity = {capacity}"
         )?;
-        if let Some(file) = file {
-            writeln!(f, "file = {}", quoted(&file.display()))?;
+        if let Some(directory) = directory {
+            writeln!(f, "directory = {}", quoted(&directory.display()))?;
         }
         self.bridges.iter().try_for_each(|bridge| write_bridge(f, bridge))
     }

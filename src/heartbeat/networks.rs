@@ -126,6 +126,11 @@ impl Networks {
         self.networks[network.0 as usize].seats.iter().copied()
     }
 
+    /// What a network is called.
+    pub fn key(&self, network: NetworkId) -> &NetworkKey {
+        &self.networks[network.0 as usize].key
+    }
+
     /// What a network has shown.
     pub fn learned(&self, network: NetworkId) -> &Learned {
         &self.networks[network.0 as usize].learned

@@ -218,6 +218,11 @@ impl Pulse {
         (self.interval / 9 * 8 / 1000).max(1) * 1000
     }
 
+    /// Whether bytes of messages were written that the peer is not known to have taken.
+    pub fn has_written(&self) -> bool {
+        self.has_written
+    }
+
     /// The silence before the beat that is out; `None` where none is.
     pub fn unanswered_silence(&self) -> Option<Duration> {
         (self.is_asking && self.beats > 0).then(|| millis(self.silence))

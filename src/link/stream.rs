@@ -1,6 +1,7 @@
 //! One transport connection of whatever scheme.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::pin::Pin;
@@ -84,6 +85,21 @@ impl Stream {
             // It fails only on a socket that is no longer connected, which needs no probes.
             let _ = socket.set_tcp_keepalive(&probes);
             let _ = socket.set_tcp_user_timeout(Some(give_up));
+        }
+    }
+
+    /// Whether the peer has ended the connection, as far as can be seen without reading what it said before.
+    pub fn is_gone(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Stream::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Stream::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            Stream::Echo(_) => return false,
+            Stream::Closed => return true,
+        };
+        match peeked {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
     }
 

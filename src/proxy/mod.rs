@@ -1,5 +1,6 @@
 //! The proxy: binds what the config names, accepts clients, gives each a task, and lets them go.
 
+mod redial;
 mod route;
 mod school;
 
@@ -21,6 +22,7 @@ use crate::config::{Bridge, Config, Server};
 use crate::link::{Answer, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade};
 use crate::metrics::{Handshake, Metrics};
 use crate::session::Session;
+use redial::Redial;
 use route::Route;
 use school::School;
 
@@ -35,6 +37,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The part of the drain window within which clients are asked to leave; the rest is for their goodbyes.
 const DRAIN_SPREAD: f32 = 0.75;
 
+/// How often what was learned about networks is written down: a crash loses no more.
+const SAVE_EVERY: Duration = Duration::from_secs(300);
+
 /// How long a client whose session is not open yet is waited for when the drain begins.
 const LATECOMER: Duration = Duration::from_secs(1);
 
@@ -48,6 +53,7 @@ type Opening = Pin<Box<dyn Future<Output = Option<OpenedSession>> + Send>>;
 pub struct Proxy {
     doors: Vec<(Listener, Arc<Door>)>,
     shared: Arc<Shared>,
+    school: Arc<School>,
     drain_window: Duration,
 }
 
@@ -129,8 +135,8 @@ impl Proxy {
             let spread = drain_window.mul_f32(DRAIN_SPREAD);
             let route = |bridge: Bridge| {
                 let metrics = metrics.bridge(&bridge.name);
-                let client = school.upkeep(Party::Client, &bridge.listen.heartbeat);
-                let backend = school.upkeep(Party::Backend, &bridge.backend.heartbeat);
+                let client = school.upkeep(&bridge.name, Party::Client, &bridge.listen.heartbeat);
+                let backend = school.upkeep(&bridge.name, Party::Backend, &bridge.backend.heartbeat);
                 Route::new(bridge, metrics, spread, client, backend)
             };
             let routes: Vec<_> = bridges.into_iter().map(route).collect();
@@ -140,7 +146,7 @@ impl Proxy {
             }
             doors.push((listener, Arc::new(Door { routes, shared: shared.clone() })));
         }
-        Ok(Proxy { doors, shared, drain_window })
+        Ok(Proxy { doors, shared, school: Arc::new(school), drain_window })
     }
 
     /// A token that is cancelled when the proxy begins to drain.
@@ -155,18 +161,28 @@ impl Proxy {
         for (listener, door) in self.doors {
             tasks.spawn(door.accept(listener));
         }
-        self.shared.drain.cancelled().await;
+        while timeout(SAVE_EVERY, self.shared.drain.cancelled()).await.is_err() {
+            save(&self.school).await;
+        }
         tasks.close();
         let begun = Instant::now();
         info!(tasks = tasks.len(), window_s = self.drain_window.as_secs_f32(), "draining");
         let all_gone = timeout(self.drain_window, tasks.wait()).await.is_ok();
         let left = tasks.len();
+        save(&self.school).await;
         match all_gone {
             true => info!(took_s = begun.elapsed().as_secs_f32(), "drained"),
             false => warn!(left, "the drain window is over; what is left is cut off"),
         }
         left
     }
+}
+
+/// Writes down what was learned, without holding up anyone.
+async fn save(school: &Arc<School>) {
+    let school = school.clone();
+    // Whatever keeps it from being written was logged.
+    let _ = tokio::task::spawn_blocking(move || school.save()).await;
 }
 
 async fn listen(url: &ListenUrl) -> io::Result<Listener> {
@@ -330,7 +346,25 @@ impl Shared {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed);
         let active = route.metrics.open();
         info!(bridge = route.bridge.name, session = number, "session opened");
-        let outcome = session.run(&route.metrics, &self.drain).await;
+        let mut redial = Redial::new();
+        let mut outcome = session.run(&route.metrics, &self.drain).await;
+        while session.lacks_backend() {
+            warn!(
+                bridge = route.bridge.name,
+                session = number,
+                reason = outcome.reason.label(),
+                "dialling again"
+            );
+            // Boxed, because a handshake needs far more memory than a session, and only for a moment.
+            match Box::pin(redial.dial(route, session, &self.drain)).await {
+                Some(dialled) => {
+                    info!(bridge = route.bridge.name, session = number, "the backend is back");
+                    session.resume(route.backend_side(dialled));
+                }
+                None => session.give_up(),
+            }
+            outcome = session.run(&route.metrics, &self.drain).await;
+        }
         active.close(outcome.reason);
         // Whoever reads that a session has ended may count on its place.
         drop(permit.take());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::config::{Backend, Bridge, Listen};
+use crate::config::{Bridge, Listen};
 use crate::link::{Answer, BackendUrl, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
 use crate::metrics::BridgeMetrics;
 use crate::session::{RecordKind, Session, Settings, Side, Upkeep};
@@ -31,7 +31,10 @@ impl Route {
         backend: Upkeep,
     ) -> Route {
         let mirror = bridge.message == RecordKind::Mirror;
-        let settings = Arc::new(Settings { linger: bridge.linger, mirror, drain_spread, client, backend });
+        let redial = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
+            && matches!(bridge.backend.url, BackendUrl::Ws { .. });
+        let linger = bridge.linger;
+        let settings = Arc::new(Settings { linger, mirror, redial, drain_spread, client, backend });
         Route { bridge, metrics, settings }
     }
 
@@ -76,7 +79,7 @@ impl Route {
     /// A session between a client and the backend that was dialled for it.
     pub(super) fn session(&self, client: Stream, early: &[u8], dialled: Dialled) -> Session {
         let client = self.client_side(&self.bridge.listen, client, early);
-        let backend = self.backend_side(&self.bridge.backend, dialled);
+        let backend = self.backend_side(dialled);
         Session::new(client, backend, self.settings.clone())
     }
 
@@ -91,7 +94,9 @@ impl Route {
         }
     }
 
-    fn backend_side(&self, end: &Backend, dialled: Dialled) -> Side {
+    /// The backend's end of a session.
+    pub(super) fn backend_side(&self, dialled: Dialled) -> Side {
+        let end = &self.bridge.backend;
         let Dialled { stream, early, .. } = dialled;
         match end.url {
             BackendUrl::Ws { .. } => {

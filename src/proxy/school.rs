@@ -1,11 +1,15 @@
-//! Who learns together: ends of the same side with the same settings share what they learn about networks.
+//! Who learns together: ends of the same side with the same settings share what they learn about networks, and it is
+//! kept in a file from run to run.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use tracing::{info, warn};
 
 use crate::close::Party;
 use crate::config;
-use crate::heartbeat::Settings;
+use crate::heartbeat::{Policy, Settings};
 use crate::networks::Networks;
 use crate::session::Upkeep;
 
@@ -13,7 +17,14 @@ use crate::session::Upkeep;
 #[derive(Debug)]
 pub(super) struct School {
     settings: config::Networks,
-    tables: HashMap<(bool, Settings), Arc<Networks>>,
+    tables: HashMap<(bool, Settings), Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    networks: Arc<Networks>,
+    /// Where it is kept, if it is.
+    file: Option<PathBuf>,
 }
 
 impl School {
@@ -21,13 +32,51 @@ impl School {
         School { settings, tables: HashMap::new() }
     }
 
-    /// How ends with these settings are kept alive.
-    pub(super) fn upkeep(&mut self, party: Party, heartbeat: &Settings) -> Upkeep {
+    /// How an end of this bridge is kept alive. A table has the name of the first bridge that needs it, and with it
+    /// what an earlier run left behind.
+    pub(super) fn upkeep(&mut self, bridge: &str, party: Party, heartbeat: &Settings) -> Upkeep {
+        let config::Networks { ipv4_prefix, ipv6_prefix, capacity, directory } = &self.settings;
         let is_client = party == Party::Client;
-        let capacity = self.settings.capacity;
-        let table = self.tables.entry((is_client, heartbeat.clone()));
-        let networks = table.or_insert_with(|| Networks::new(heartbeat.clone(), capacity)).clone();
-        let config::Networks { ipv4_prefix, ipv6_prefix, .. } = self.settings;
-        Upkeep { heartbeat: heartbeat.clone(), networks, ipv4_prefix, ipv6_prefix }
+        let table = self.tables.entry((is_client, heartbeat.clone())).or_insert_with(|| {
+            let learns = matches!(heartbeat.policy, Policy::Smart | Policy::Wechat(_));
+            let side = if is_client { "clients" } else { "backends" };
+            let file = directory.as_ref().filter(|_| learns);
+            let file = file.map(|directory| directory.join(format!("{bridge}.{side}")));
+            let table = Table { networks: Networks::new(heartbeat.clone(), *capacity), file };
+            table.load();
+            table
+        });
+        let networks = table.networks.clone();
+        Upkeep {
+            heartbeat: heartbeat.clone(),
+            networks,
+            ipv4_prefix: *ipv4_prefix,
+            ipv6_prefix: *ipv6_prefix,
+        }
+    }
+
+    /// Writes every table to its file. Blocks.
+    pub(super) fn save(&self) {
+        for Table { networks, file } in self.tables.values() {
+            if let Some(file) = file
+                && let Err(error) = networks.save(file)
+            {
+                warn!(file = %file.display(), %error, "cannot keep what was learned about networks");
+            }
+        }
+    }
+}
+
+impl Table {
+    fn load(&self) {
+        let Some(file) = &self.file else {
+            return;
+        };
+        match self.networks.load(file) {
+            Ok(networks) => info!(file = %file.display(), networks, "networks known from an earlier run"),
+            Err(error) => {
+                warn!(file = %file.display(), %error, "what an earlier run learned about networks is ignored");
+            }
+        }
     }
 }

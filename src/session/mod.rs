@@ -4,6 +4,7 @@
 //! to it by `relay`; what follows from it is decided here, and how it ends is a [`CloseReason`].
 
 mod deadline;
+mod redial;
 mod relay;
 mod side;
 mod vigil;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub linger: Duration,
     /// Whether a record becomes the kind of message that its WebSocket receiver last sent.
     pub mirror: bool,
+    /// Whether a WebSocket backend that dies while no message is on its way may be replaced by another connection.
+    pub redial: bool,
     /// Within which time of the drain's beginning the client is asked to leave, at a random moment.
     pub drain_spread: Duration,
     /// How the client is kept alive.
@@ -76,6 +79,8 @@ pub struct Session {
     /// The first thing that made the session end.
     reason: Option<(CloseReason, Option<String>)>,
     drain: Drain,
+    /// Whether the backend died, and another connection may take its place.
+    lacks_backend: bool,
     /// Whether the task will be woken when natpulse drains.
     is_watching: bool,
     last_moved: Instant,
@@ -97,6 +102,7 @@ impl Session {
             downlink: Tally::default(),
             reason: None,
             drain: Drain::No,
+            lacks_backend: false,
             is_watching: false,
             last_moved: now,
             last_look: now,
@@ -141,6 +147,9 @@ impl Session {
             let due = self.tick(down, cx);
             self.client.settle();
             self.backend.settle();
+            if self.lacks_backend {
+                return Poll::Ready(());
+            }
             if self.client.stream.is_closed() && self.backend.stream.is_closed() {
                 return Poll::Ready(());
             }
@@ -278,9 +287,14 @@ impl Session {
         let was_reset =
             matches!(side.decoder, Decoder::Raw) && (is_dead || reason == CloseReason::Reset(from));
         let was_cut = was_reset || !side.decoder.is_between_messages() || !side.unread.is_empty();
+        self.lacks_backend = from == Party::Backend && !was_cut && self.may_redial(reason);
+        let side = self.side(from);
         // Nobody answers the goodbye of the dead, and the kernel would go on sending it.
         side.close(is_dead);
         self.because(reason, None);
+        if self.lacks_backend {
+            return;
+        }
         match was_cut {
             true => self.cut(from.other(), reason, ""),
             false => self.end(from.other(), reason, ""),

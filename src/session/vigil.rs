@@ -88,7 +88,7 @@ impl Vigil {
 impl Side {
     /// Keeps the end alive from now on, if it can be: over WebSocket with pings, over any other TCP connection with
     /// the kernel's keepalive.
-    fn keep_alive(&mut self, party: Party, upkeep: &Upkeep) {
+    pub(super) fn keep_alive(&mut self, party: Party, now: Duration, upkeep: &Upkeep) {
         let (Some(interval), Some((ours, theirs))) = (upkeep.heartbeat.shortest(), self.stream.addresses())
         else {
             return;
@@ -96,7 +96,7 @@ impl Side {
         let learns = matches!(upkeep.heartbeat.policy, Policy::Smart | Policy::Wechat(_));
         let seat = learns.then(|| upkeep.networks.join(upkeep.network(party, ours, theirs), theirs));
         let means = if self.role.is_some() { Means::Ping } else { Means::Keepalive };
-        let pulse = Pulse::new(means, Duration::ZERO, interval);
+        let pulse = Pulse::new(means, now, interval);
         let mut vigil = Vigil { pulse, seat, nonce: 0, has_read: false, has_pong: false, is_trial: false };
         vigil.plan(upkeep, FIRST_PHASE);
         self.vigil = Some(vigil);
@@ -176,8 +176,8 @@ impl Side {
 impl Session {
     /// Keeps both ends alive from now on.
     pub(super) fn keep_alive(&mut self) {
-        self.client.keep_alive(Party::Client, &self.settings.client);
-        self.backend.keep_alive(Party::Backend, &self.settings.backend);
+        self.client.keep_alive(Party::Client, Duration::ZERO, &self.settings.client);
+        self.backend.keep_alive(Party::Backend, Duration::ZERO, &self.settings.backend);
     }
 
     /// Has this task woken when an end must beat at once.

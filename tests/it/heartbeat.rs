@@ -1,5 +1,7 @@
 //! Heartbeats: pure decisions against made-up time, then the program against real peers.
 
 mod config;
+mod kept;
 mod peers;
 mod pulse;
+mod redial;

@@ -14,6 +14,8 @@ use super::Crossing;
 use super::network::{Nat, OUTSIDE, SERVER};
 use crate::process::within;
 
+const OFF: &str = "[heartbeat]\npolicy = \"off\"";
+
 /// A connection through the NAT without natpulse, from a client of this number.
 async fn connection(nat: &Nat, client: u8) -> (TcpStream, TcpStream) {
     let listener = nat.server.listen(SocketAddr::from((SERVER, 0)));
@@ -39,7 +41,7 @@ async fn is_reset(stream: &mut TcpStream) {
 async fn without_beats_a_silent_session_is_lost_and_neither_side_notices() {
     let timeout = Duration::from_secs(6);
     let nat = Nat::start(timeout).await;
-    let crossing = Crossing::start(&nat, "").await;
+    let crossing = Crossing::start(&nat, OFF).await;
     let (mut speaks_up, mut speaks_down) = (crossing.session().await, crossing.session().await);
     let silent = Instant::now();
     nat.forgets(|_| true).await;
@@ -60,7 +62,7 @@ async fn without_beats_a_silent_session_is_lost_and_neither_side_notices() {
 async fn a_session_that_speaks_thrice_in_every_timeout_is_kept() {
     let timeout = Duration::from_secs(3);
     let nat = Nat::start(timeout).await;
-    let crossing = Crossing::start(&nat, "").await;
+    let crossing = Crossing::start(&nat, OFF).await;
     let mut session = crossing.session().await;
     let mut ticks = interval(timeout / 3);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -100,7 +102,7 @@ async fn a_silent_connection_is_forgotten_after_the_timeout_its_last_packet_met(
 #[tokio::test]
 async fn a_cut_path_swallows_every_packet_and_gives_them_back_when_restored() {
     let nat = Nat::start(Duration::from_secs(60)).await;
-    let crossing = Crossing::start(&nat, "").await;
+    let crossing = Crossing::start(&nat, OFF).await;
     let (mut speaks_up, mut speaks_down) = (crossing.session().await, crossing.session().await);
     nat.cut().await;
     speaks_up.device.0.send(b"late").await;

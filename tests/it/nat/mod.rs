@@ -2,6 +2,7 @@
 
 mod control;
 mod network;
+mod plain;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

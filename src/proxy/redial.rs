@@ -1,0 +1,68 @@
+//! Finding a backend again whose WebSocket died under a client that is still there.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::route::Route;
+use crate::link::Dialled;
+use crate::session::Session;
+
+/// The longest pause between two attempts.
+const LONGEST: Duration = Duration::from_secs(64);
+
+/// A connection that lasted as long as this was a success; one that did not is one more failed attempt, so that a
+/// backend which accepts and dies is not dialled in a loop.
+const LASTING: Duration = Duration::from_secs(1);
+
+/// How often a client that is not being read is asked whether it is still there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Dials one session's backend again: at once, then after 1, 2, 4 … 64 s, each pause a random part of that ("full
+/// jitter"), so that the clients of a backend that was gone do not come back as a crowd.
+#[derive(Debug)]
+pub(super) struct Redial {
+    pause: Duration,
+    since: Instant,
+}
+
+impl Redial {
+    /// For a connection that has just been made.
+    pub(super) fn new() -> Redial {
+        Redial { pause: Duration::ZERO, since: Instant::now() }
+    }
+
+    /// Dials until the backend answers; `None` when the client has left or natpulse is leaving.
+    pub(super) async fn dial(
+        &mut self,
+        route: &Route,
+        session: &Session,
+        drain: &CancellationToken,
+    ) -> Option<Dialled> {
+        if self.since.elapsed() >= LASTING {
+            self.pause = Duration::ZERO;
+        }
+        let gone = async {
+            while !session.is_client_gone() {
+                sleep(LOOK).await;
+            }
+        };
+        let dialling = async {
+            loop {
+                sleep(self.pause.mul_f32(rand::random())).await;
+                self.pause = (self.pause * 2).clamp(Duration::from_secs(1), LONGEST);
+                if let Some(dialled) = route.dial(&route.bridge.subprotocols).await {
+                    return dialled;
+                }
+            }
+        };
+        let dialled = tokio::select! {
+            dialled = dialling => Some(dialled),
+            () = gone => None,
+            () = drain.cancelled() => None,
+        };
+        self.since = Instant::now();
+        dialled
+    }
+}
