@@ -43,7 +43,7 @@ impl Legacy {
     }
 
     /// The client is hung up on.
-    async fn is_left(mut self, reason: &str) {
+    async fn ends_with(mut self, reason: &str) {
         let ended = within("the client's end", self.client.read(&mut [0; 1])).await;
         assert!(!matches!(ended, Ok(1..)), "{ended:?}");
         drop(self.client);
@@ -95,7 +95,7 @@ async fn a_client_in_the_middle_of_a_message_is_hung_up_on_with_its_backend() {
     let mut rest = Vec::new();
     // Cut short, it must not look whole.
     assert!(within("the cut", legacy.client.read_to_end(&mut rest)).await.is_err());
-    legacy.is_left("backend_vanished").await;
+    legacy.ends_with("backend_vanished").await;
 }
 
 #[tokio::test]
@@ -106,5 +106,5 @@ async fn a_client_that_leaves_while_its_backend_is_gone_leaves_nothing_behind() 
     legacy.backend = None;
     legacy.natpulse.event("cannot dial the backend", |_| true).await;
     legacy.client.shutdown().await.unwrap();
-    legacy.is_left("backend_vanished").await;
+    legacy.ends_with("backend_vanished").await;
 }
