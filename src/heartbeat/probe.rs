@@ -196,3 +196,97 @@ fn middle(low_ms: u32, high_ms: u32) -> u32 {
     let middle_ms = between(low_ms, high_ms);
     known::longest_in(between(low_ms, middle_ms), between(middle_ms, high_ms)).unwrap_or(middle_ms)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Every step until there is nothing more to do now.
+    fn steps(prober: &mut Prober, bracket: &Bracket, settings: &Settings, now: Duration) -> Vec<Step> {
+        let mut steps = Vec::new();
+        loop {
+            let step = prober.step(bracket, 1, settings, now);
+            if matches!(step, Step::Wait | Step::Rest { .. }) {
+                return steps;
+            }
+            steps.push(step);
+        }
+    }
+
+    fn started(steps: &[Step]) -> Vec<u64> {
+        let silence = |step: &Step| match step {
+            Step::Start { silence, .. } => Some(silence.as_secs()),
+            Step::Stop(_) | Step::Wait | Step::Rest { .. } => None,
+        };
+        steps.iter().filter_map(silence).collect()
+    }
+
+    #[test]
+    fn it_begins_with_a_ladder_of_known_timeouts() {
+        let settings = Settings { max: at(10_000), ..Settings::default() };
+        let first = steps(&mut Prober::default(), &Bracket::default(), &settings, at(0));
+        assert_eq!(started(&first), [22, 29, 44, 59, 89, 99, 149, 179]);
+    }
+
+    #[test]
+    fn it_asks_for_no_more_connections_than_allowed_and_nothing_longer_than_allowed() {
+        let settings = Settings { max: at(50), probes: 20, ..Settings::default() };
+        let first = steps(&mut Prober::default(), &Bracket::default(), &settings, at(0));
+        assert_eq!(started(&first), [22, 29, 44, 50]);
+        let settings = Settings { probes: 2, ..Settings::default() };
+        let first = steps(&mut Prober::default(), &Bracket::default(), &settings, at(0));
+        assert_eq!(started(&first), [22, 29]);
+    }
+
+    #[test]
+    fn a_death_stops_all_that_are_longer_and_narrows_the_gap() {
+        let settings = Settings::default();
+        let (mut prober, mut bracket) = (Prober::default(), Bracket::default());
+        let first = steps(&mut prober, &bracket, &settings, at(0));
+        let Step::Start { probe, silence } = first[2] else { panic!("{first:?}") };
+        bracket.on_survived(at(30), at(30));
+        assert!(prober.on_ended(probe));
+        bracket.on_died_beyond(silence, Search::Probes, at(50));
+        let then = steps(&mut prober, &bracket, &settings, at(50));
+        let stopped = then.iter().filter(|step| matches!(step, Step::Stop(_))).count();
+        assert_eq!(
+            stopped, 7,
+            "two that are shorter than what is proven, and five longer than what is refuted"
+        );
+        let silences = started(&then);
+        assert!(silences.len() == 8 && silences.iter().all(|it| (30..45).contains(it)), "{silences:?}");
+    }
+
+    #[test]
+    fn a_narrow_bracket_is_confirmed_and_then_left_alone() {
+        let settings = Settings::default();
+        let (mut prober, mut bracket) = (Prober::default(), Bracket::default());
+        bracket.on_survived(at(100), at(0));
+        bracket.on_died_beyond(at(102), Search::Probes, at(0));
+        let check = steps(&mut prober, &bracket, &settings, at(0));
+        assert_eq!(started(&check), [102]);
+        let Step::Start { probe, .. } = check[0] else { panic!("{check:?}") };
+        assert!(prober.on_ended(probe));
+        bracket.on_died_beyond(at(102), Search::Probes, at(102));
+        let Step::Rest { until } = prober.step(&bracket, 1, &settings, at(102)) else { panic!("settled") };
+        assert_eq!(until, at(102) + bracket.proven() * BEATS_PER_CANARY, "until the canary");
+        assert_eq!(started(&steps(&mut prober, &bracket, &settings, until)), [100]);
+    }
+
+    #[test]
+    fn what_began_before_a_doubt_counts_for_nothing() {
+        let settings = Settings::default();
+        let (mut prober, bracket) = (Prober::default(), Bracket::default());
+        let first = steps(&mut prober, &bracket, &settings, at(0));
+        let Step::Start { probe, .. } = first[0] else { panic!("{first:?}") };
+        prober.on_doubt();
+        assert!(!prober.on_ended(probe));
+        assert!(!prober.on_ended(probe), "and a name that is not known counts for nothing either");
+        let then = steps(&mut prober, &bracket, &settings, at(1));
+        assert_eq!(then.iter().filter(|step| matches!(step, Step::Stop(_))).count(), 7);
+    }
+}

@@ -31,6 +31,7 @@ mod process;
 mod raw;
 mod regression;
 mod services;
+mod simulation;
 mod throughput;
 mod tidy;
 mod tools;
