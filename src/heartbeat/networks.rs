@@ -33,7 +33,7 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// How many networks are remembered where nothing else is said: 12 MiB if all are.
+    /// How many networks are remembered where nothing else is said: 27 MB if all are.
     pub const CAPACITY: usize = 100_000;
 
     /// An empty table that remembers up to `capacity` networks, and more only while all of them have connections.
