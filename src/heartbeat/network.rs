@@ -106,6 +106,8 @@ pub(super) struct Network {
     passed_over: Option<Seat>,
     /// Deaths within what is proven that nobody has explained yet.
     deaths: Vec<Death>,
+    /// The longest silence survived of late, and when it ended.
+    latest: (Duration, Duration),
     roll_call: Option<RollCall>,
     pub(super) prober: Option<Box<Prober>>,
 }
@@ -125,7 +127,8 @@ struct Death {
 }
 
 /// What those who were woken have answered. A timeout that became shorter leaves those alive who were silent for a short
-/// while only. Where nobody is left alive, the far end was restarted or the link cut, and the NAT is not to blame.
+/// while only, and then the shortest silence that was fatal is as good as a measurement. Where nobody is left alive,
+/// the far end was restarted or the link cut, and their silences say nothing.
 #[derive(Clone, Copy, Debug)]
 struct RollCall {
     missing: usize,
@@ -137,6 +140,10 @@ struct RollCall {
 /// How soon a client must be back for its death to count as the NAT's doing. Clients notice a closed connection at
 /// once and reconnect within seconds; a laptop that was opened again rarely is that quick.
 const PROMPT: Duration = Duration::from_secs(30);
+
+/// How long ago the first of two unanswered beats was sent, where the round trip is known: twice 3 s. Whoever survived as
+/// long a silence since then acquits the NAT.
+const MEANWHILE: Duration = Duration::from_secs(6);
 
 /// More deaths than this at once are not looked at one by one.
 const MAX_DEATHS: usize = 4;
@@ -150,6 +157,7 @@ impl Network {
             trial: None,
             passed_over: None,
             deaths: Vec::new(),
+            latest: (Duration::ZERO, Duration::ZERO),
             roll_call: None,
             prober: None,
         }
@@ -201,8 +209,10 @@ impl Network {
             return;
         }
         if !roll_call.has_survivor {
-            bracket.acquit();
             self.deaths.clear();
+            if roll_call.shortest.is_some_and(|shortest| millis(shortest) <= bracket.claimed_ms() / 4) {
+                bracket.acquit(now);
+            }
         } else if let Some(shortest) = roll_call.shortest.filter(|shortest| *shortest > bracket.proven()) {
             bracket.on_died_within(shortest, self.seats.len(), search, now);
         }
@@ -268,6 +278,9 @@ impl Network {
         match (&mut self.learned, &settings.policy) {
             (Learned::Smart(bracket), _) => {
                 bracket.on_survived(silence, now);
+                if silence >= self.latest.0 || now.saturating_sub(self.latest.1) > MEANWHILE {
+                    self.latest = (silence, now);
+                }
                 // The path keeps silences this long, so those deaths had another cause.
                 self.deaths.retain(|death| silence < death.silence);
                 if self.trial.is_some_and(|trial| trial.seat == seat && millis(silence) >= sitter.planned_ms)
@@ -348,7 +361,9 @@ impl Network {
 
     fn remember(&mut self, death: Death) {
         self.deaths.retain(|earlier| death.at.saturating_sub(earlier.at) <= PROMPT);
-        if self.deaths.len() < MAX_DEATHS {
+        let (longest, at) = self.latest;
+        let is_refuted = longest >= death.silence && death.at.saturating_sub(at) <= MEANWHILE;
+        if self.deaths.len() < MAX_DEATHS && !is_refuted {
             self.deaths.push(death);
         }
     }

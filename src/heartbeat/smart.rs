@@ -88,7 +88,7 @@ const FINEST_PERMILLE: u64 = 1015;
 /// Two deaths within this many thousandths of each other agree.
 const AGREE_PERMILLE: u64 = 1050;
 
-/// Somebody dies within so many beats of a network after a survival had lifted the bound: a fickle NAT. Those that look
+/// Somebody dies within so many beats of a network after a survival as long had lifted the bound: a fickle NAT. Those that look
 /// for old mappings once a minute keep each a different while, and what survived once is fatal the next time. By
 /// chance (a beat and its repetition both lost) two deaths come this close once in 40 times, if every 20th packet is
 /// lost.
@@ -178,7 +178,8 @@ impl Bracket {
         }
         let seats = u32::try_from(seats.max(1)).unwrap_or(u32::MAX);
         let since_s = seconds(now).saturating_sub(self.lifted_s);
-        let is_fickle = self.lifted_s > 0 && since_s <= silence_ms / 1000 * BEATS_TO_TRUST / seats;
+        let is_soon = self.lifted_s > 0 && since_s <= silence_ms / 1000 * BEATS_TO_TRUST / seats;
+        let is_fickle = is_soon && silence_ms >= self.lifted_ms / 4 * 3;
         self.doubt(silence_ms, search, now);
         if is_fickle {
             self.retries = self.retries.saturating_add(1);
@@ -207,10 +208,11 @@ impl Bracket {
         self.proven_ms = 0;
     }
 
-    /// The death that led to doubt had another cause.
-    pub(super) fn acquit(&mut self) {
+    /// The death that led to doubt had another cause. Another one soon would be one too many: see [`BEATS_TO_TRUST`].
+    pub(super) fn acquit(&mut self, now: Duration) {
         if let Some(suspicion) = self.suspicion.take_if(|suspicion| suspicion.before_ms > 0) {
             self.proven_ms = self.proven_ms.max(suspicion.before_ms);
+            self.lift(suspicion.silence_ms, now);
         }
     }
 

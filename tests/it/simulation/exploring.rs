@@ -12,7 +12,7 @@ fn at_most_three_connections_are_lost_while_learning_however_many_there_are() {
     for timeout_s in timeouts(SEED, 40) {
         for count in [1, 20, 200] {
             for (kind, nat) in kinds(timeout_s) {
-                let length = seconds(100.0 * timeout_s);
+                let length = seconds(260.0 * timeout_s);
                 let report =
                     simulate(smart(), nat, Clients::steady(count), length, seconds(60.0 * timeout_s));
                 let case = format!("{timeout_s} s, {kind}, {count} connections: {report:?}");

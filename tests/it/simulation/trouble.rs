@@ -111,11 +111,15 @@ fn unclear_deaths_alone_never_shorten_an_interval_by_more_than_a_tenth() {
     }
 }
 
+/// The harshest kind: connections are reset when they next speak, as after a power cut. Where some were silent for a short
+/// while only, the roll call tells that the NAT is not to blame. But clients that come back together beat together, and
+/// after the second power cut all have been silent for about as long: then the timeout may as well have become shorter,
+/// and it is learned anew. With probes that takes a few timeouts, and hardly counts; without, it costs beats.
 #[test]
 fn when_the_server_dies_the_nat_is_not_blamed_for_long() {
     println!("seed {SEED}");
     for timeout_s in [60.0, 300.0, 1200.0] {
-        for (probes, most) in [(true, 0), (false, 3)] {
+        for (probes, most_lost, most_beats) in [(true, 0, 1.15), (false, 3, 2.0)] {
             let scenario = Scenario {
                 contender: Contender::smart(MAX, probes),
                 nats: vec![Nat::fixed(seconds(timeout_s))],
@@ -125,8 +129,8 @@ fn when_the_server_dies_the_nat_is_not_blamed_for_long() {
                 settled_after: DAY,
             };
             let report = run(&scenario, SEED);
-            assert!(report.total.lost <= most, "{timeout_s} s: {:?}", report.total);
-            assert!(report.settled.total_ratio() <= 1.15, "{timeout_s} s: {:?}", report.settled);
+            assert!(report.total.lost <= most_lost, "{timeout_s} s: {:?}", report.total);
+            assert!(report.settled.total_ratio() <= most_beats, "{timeout_s} s: {:?}", report.settled);
         }
     }
 }
