@@ -21,7 +21,7 @@ use crate::close::{Party, Severity};
 use crate::config::{Bridge, Config, Server};
 use crate::link::{Answer, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade};
 use crate::metrics::{Handshake, Metrics};
-use crate::session::Session;
+use crate::session::{Ended, Session};
 use redial::Redial;
 use route::Route;
 use school::School;
@@ -346,15 +346,20 @@ impl Shared {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed);
         let active = route.metrics.open();
         info!(bridge = route.bridge.name, session = number, "session opened");
-        let mut redial = Redial::new();
-        let mut outcome = session.run(&route.metrics, &self.drain).await;
-        while session.lacks_backend() {
-            warn!(
-                bridge = route.bridge.name,
-                session = number,
-                reason = outcome.reason.label(),
-                "dialling again"
-            );
+        let mut redial = None;
+        let outcome = loop {
+            match session.run(&route.metrics, &self.drain).await {
+                Ended::For(outcome) => break outcome,
+                Ended::Backend(reason) => {
+                    warn!(
+                        bridge = route.bridge.name,
+                        session = number,
+                        reason = reason.label(),
+                        "dialling again"
+                    );
+                }
+            }
+            let redial = redial.get_or_insert_with(|| Box::new(Redial::new(session.begun())));
             // Boxed, because a handshake needs far more memory than a session, and only for a moment.
             match Box::pin(redial.dial(route, session, &self.drain)).await {
                 Some(dialled) => {
@@ -363,8 +368,7 @@ impl Shared {
                 }
                 None => session.give_up(),
             }
-            outcome = session.run(&route.metrics, &self.drain).await;
-        }
+        };
         active.close(outcome.reason);
         // Whoever reads that a session has ended may count on its place.
         drop(permit.take());

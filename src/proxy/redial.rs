@@ -28,9 +28,9 @@ pub(super) struct Redial {
 }
 
 impl Redial {
-    /// For a connection that has just been made.
-    pub(super) fn new() -> Redial {
-        Redial { pause: Duration::ZERO, since: Instant::now() }
+    /// For a connection that was made at `since`.
+    pub(super) fn new(since: Instant) -> Redial {
+        Redial { pause: Duration::ZERO, since }
     }
 
     /// Dials until the backend answers; `None` when the client has left or natpulse is leaving.

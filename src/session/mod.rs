@@ -67,6 +67,15 @@ pub struct Outcome {
     pub downlink: Tally,
 }
 
+/// Why [`Session::run`] returned.
+#[derive(Debug)]
+pub enum Ended {
+    /// The session is over.
+    For(Outcome),
+    /// The backend died, and another connection to it may take its place: see [`Session::resume`].
+    Backend(CloseReason),
+}
+
 /// A session under way.
 #[derive(Debug)]
 pub struct Session {
@@ -117,8 +126,9 @@ impl Session {
         self.begun
     }
 
-    /// Runs until both connections are closed. When `drain` is cancelled, the client is asked to leave.
-    pub async fn run(&mut self, metrics: &BridgeMetrics, drain: &CancellationToken) -> Outcome {
+    /// Runs until both connections are closed, or the backend may be replaced. When `drain` is cancelled, the client is
+    /// asked to leave.
+    pub async fn run(&mut self, metrics: &BridgeMetrics, drain: &CancellationToken) -> Ended {
         let mut draining = pin!(drain.cancelled());
         poll_fn(|cx| {
             // Registered once: the waker of a task never changes.
@@ -136,8 +146,11 @@ impl Session {
             done
         })
         .await;
+        if let Some((reason, _)) = self.reason.as_ref().filter(|_| self.lacks_backend) {
+            return Ended::Backend(*reason);
+        }
         let (reason, detail) = self.reason.take().unwrap_or((CloseReason::Closed(Party::Client), None));
-        Outcome { reason, detail, uplink: self.uplink, downlink: self.downlink }
+        Ended::For(Outcome { reason, detail, uplink: self.uplink, downlink: self.downlink })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

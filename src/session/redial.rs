@@ -5,11 +5,6 @@ use super::{CloseReason, Session};
 use crate::close::Party;
 
 impl Session {
-    /// Whether the backend died, and another connection to it may take its place.
-    pub fn lacks_backend(&self) -> bool {
-        self.lacks_backend
-    }
-
     /// Whether the client, which is not being read, is there no more, as far as the kernel tells.
     pub fn is_client_gone(&self) -> bool {
         self.client.stream.is_gone()

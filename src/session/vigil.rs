@@ -93,9 +93,13 @@ impl Side {
         else {
             return;
         };
+        let means = if self.role.is_some() { Means::Ping } else { Means::Keepalive };
+        if means == Means::Keepalive && theirs.is_loopback() {
+            // No NAT lies in between, and the kernel that would answer is our own.
+            return;
+        }
         let learns = matches!(upkeep.heartbeat.policy, Policy::Smart | Policy::Wechat(_));
         let seat = learns.then(|| upkeep.networks.join(upkeep.network(party, ours, theirs), theirs));
-        let means = if self.role.is_some() { Means::Ping } else { Means::Keepalive };
         let pulse = Pulse::new(means, now, interval);
         let mut vigil = Vigil { pulse, seat, nonce: 0, has_read: false, has_pong: false, is_trial: false };
         vigil.plan(upkeep, FIRST_PHASE);
