@@ -24,6 +24,7 @@ mod networks;
 mod probe;
 mod pulse;
 mod record;
+mod roll_call;
 mod smart;
 mod wechat;
 

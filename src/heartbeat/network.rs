@@ -9,6 +9,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::probe::{Outcome, ProbeId, Prober, Step};
+use super::roll_call::{Answer, Finding, RollCall};
 use super::smart::{Bracket, Search};
 use super::{Ladder, NetworkId, NetworkKey, Policy, Settings, millis};
 
@@ -126,17 +127,6 @@ struct Death {
     was_alone: bool,
 }
 
-/// What those who were woken have answered. A timeout that became shorter leaves those alive who were silent for a short
-/// while only, and then the shortest silence that was fatal is as good as a measurement. Where nobody is left alive,
-/// the far end was restarted or the link cut, and their silences say nothing.
-#[derive(Clone, Copy, Debug)]
-struct RollCall {
-    missing: usize,
-    has_survivor: bool,
-    /// The shortest silence that was answered by a reset.
-    shortest: Option<Duration>,
-}
-
 /// How soon a client must be back for its death to count as the NAT's doing. Clients notice a closed connection at
 /// once and reconnect within seconds; a laptop that was opened again rarely is that quick.
 const PROMPT: Duration = Duration::from_secs(30);
@@ -189,34 +179,35 @@ impl Network {
         if was_in_use {
             self.trial = None;
             self.prober.iter_mut().for_each(|prober| prober.on_doubt());
-            let missing = self.seats.len();
-            self.roll_call =
-                (missing > 0).then_some(RollCall { missing, has_survivor: false, shortest: None });
+            self.roll_call = (!self.seats.is_empty()).then(|| RollCall::new(self.seats.len()));
         }
         was_in_use && !self.seats.is_empty()
     }
 
-    /// One of those who were woken has answered, was reset after a silence, or has gone.
-    fn on_called(&mut self, has_survived: bool, reset_after: Option<Duration>, now: Duration) {
+    /// One of those who were woken has answered. When all have, they are believed.
+    fn on_called(&mut self, answer: Answer, now: Duration) {
         let search = self.search();
         let (Some(roll_call), Learned::Smart(bracket)) = (&mut self.roll_call, &mut self.learned) else {
             return;
         };
-        roll_call.missing = roll_call.missing.saturating_sub(1);
-        roll_call.has_survivor |= has_survived;
-        roll_call.shortest = roll_call.shortest.into_iter().chain(reset_after).min();
-        if roll_call.missing > 0 {
+        let Some(finding) = roll_call.on_answer(answer) else {
             return;
-        }
-        if !roll_call.has_survivor {
-            self.deaths.clear();
-            if roll_call.shortest.is_some_and(|shortest| millis(shortest) <= bracket.claimed_ms() / 4) {
-                bracket.acquit(now);
-            }
-        } else if let Some(shortest) = roll_call.shortest.filter(|shortest| *shortest > bracket.proven()) {
-            bracket.on_died_within(shortest, self.seats.len(), search, now);
-        }
+        };
         self.roll_call = None;
+        match finding {
+            Finding::Some { proven, fatal } => {
+                bracket.on_survived(proven, now);
+                if let Some(fatal) = fatal.filter(|fatal| *fatal > bracket.proven()) {
+                    bracket.on_died_within(fatal, self.seats.len(), search, now);
+                }
+            }
+            Finding::Nobody { shortest } => {
+                self.deaths.clear();
+                if shortest.is_some_and(|shortest| millis(shortest) <= bracket.claimed_ms() / 4) {
+                    bracket.acquit(now);
+                }
+            }
+        }
     }
 
     pub(super) fn plan(
@@ -277,7 +268,6 @@ impl Network {
     ) {
         match (&mut self.learned, &settings.policy) {
             (Learned::Smart(bracket), _) => {
-                bracket.on_survived(silence, now);
                 if silence >= self.latest.0 || now.saturating_sub(self.latest.1) > MEANWHILE {
                     self.latest = (silence, now);
                 }
@@ -288,7 +278,9 @@ impl Network {
                     self.trial = None;
                 }
                 if core::mem::take(&mut sitter.is_asked) {
-                    self.on_called(true, None, now);
+                    self.on_called(Answer::Survived(silence), now);
+                } else {
+                    bracket.on_survived(silence, now);
                 }
             }
             (Learned::Wechat(ladder), Policy::Wechat(rule)) => {
@@ -320,16 +312,14 @@ impl Network {
             Departure::Reset { silence } => (silence, true),
             Departure::Goodbye => {
                 if sitter.is_asked {
-                    self.on_called(false, None, now);
+                    self.on_called(Answer::Left, now);
                 }
                 return false;
             }
         };
         let search = self.search();
         match (&mut self.learned, &settings.policy) {
-            (Learned::Smart(_), _) if is_certain && sitter.is_asked => {
-                self.on_called(false, Some(silence), now);
-            }
+            (Learned::Smart(_), _) if sitter.is_asked => self.on_called(Answer::Died(silence), now),
             // Below the floor nothing can be done, and in a crowd nothing can be told apart.
             (Learned::Smart(_), _) if silence <= settings.min || is_crowd => {}
             (Learned::Smart(bracket), _) => {
@@ -344,9 +334,6 @@ impl Network {
                         at: now,
                         was_alone: self.seats.is_empty(),
                     });
-                }
-                if sitter.is_asked {
-                    self.on_called(false, None, now);
                 }
             }
             (Learned::Wechat(ladder), Policy::Wechat(rule)) => {

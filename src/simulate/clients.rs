@@ -8,6 +8,7 @@ use rand::RngExt;
 use super::Contender;
 use super::nat::{Fate, Mapping};
 use super::probes::Probes;
+use super::tally::Loss;
 use super::world::{Event, REPLY, World};
 use crate::heartbeat::{Departure, NetworkKey, Policy, Seat, Wake};
 
@@ -167,7 +168,7 @@ impl World<'_> {
                 self.counted.lost += 1;
                 self.counted.unreachable += self.now + pause - forgotten_at;
                 self.report.lost_per_network[network] += 1;
-                self.report.losses[network].push(self.now);
+                self.report.losses[network].push(Loss { forgotten: forgotten_at, found: self.now });
             } else if knows_server {
                 self.counted.mistaken += 1;
             }

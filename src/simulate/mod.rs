@@ -20,7 +20,7 @@ mod world;
 pub use nat::Nat;
 pub use table::{Comparison, Row, compare, json, text};
 
-pub use tally::Report;
+pub use tally::{Loss, Report, Tally};
 pub use world::run;
 
 use core::time::Duration;

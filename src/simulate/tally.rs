@@ -57,8 +57,17 @@ pub struct Report {
     pub converged: Vec<Option<Duration>>,
     /// For each network: the interval in use at the end.
     pub interval: Vec<Duration>,
-    /// For each network: the moments at which its connections were found lost to the NAT.
-    pub losses: Vec<Vec<Duration>>,
+    /// For each network: the connections lost to the NAT.
+    pub losses: Vec<Vec<Loss>>,
     /// For each network: the shortest interval in use after it had converged.
     pub shortest: Vec<Option<Duration>>,
+}
+
+/// A connection that the NAT forgot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// When the NAT forgot it.
+    pub forgotten: Duration,
+    /// When that was found.
+    pub found: Duration,
 }

@@ -45,8 +45,8 @@ fn over_thirty_days_probes_and_canaries_hardly_count() {
 /// One loss teaches: the first connection that is found dead has the others woken, and no later one is lost. With
 /// several connections more than two may be dead by the time of the first finding: a mapping that was refreshed just
 /// after the change is found dead a whole (old) interval later, and by then every mapping that was silent for longer
-/// than the new timeout is gone, whatever anybody does. So for twenty connections the promise is: nothing is lost that
-/// was still alive when the first loss was found, but for one connection.
+/// than the new timeout is gone, whatever anybody does. So for twenty connections the promise is: of those that the NAT
+/// still kept when the others were woken, one is lost at most.
 #[test]
 fn after_a_halved_timeout_one_loss_teaches_and_the_others_are_woken() {
     println!("seed {SEED}");
@@ -58,7 +58,7 @@ fn after_a_halved_timeout_one_loss_teaches_and_the_others_are_woken() {
         assert!(alone.total.lost <= 2, "{timeout_s} s: {alone:?}");
         assert!(alone.settled.beats_ratio() <= good_enough(timeout_s / 2.0), "{timeout_s} s: {alone:?}");
         let report = simulate(smart(), nat, Clients::steady(20), length, seconds(60.0 * timeout_s));
-        assert_eq!(later_losses(&report, timeout_s), 0, "{timeout_s} s: {report:?}");
+        assert!(later_losses(&report, at) <= 1, "{timeout_s} s: {report:?}");
         assert!(report.settled.beats_ratio() <= good_enough(timeout_s / 2.0), "{timeout_s} s: {report:?}");
     }
 }
