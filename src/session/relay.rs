@@ -103,6 +103,10 @@ fn convert(
             source.on_pong(&input.bytes[payload]);
             continue;
         }
+        if let Ok(Stop::Beat) = stop {
+            source.on_beat();
+            continue;
+        }
         if destination.send(cx, batch, input.bytes).is_err() {
             // What the peer said before it stopped listening may still be on its way to us.
             destination.output_failed();
@@ -119,7 +123,9 @@ fn convert(
                 Ok(close) => Relayed::Close(close),
                 Err(error) => Relayed::Refused(error),
             },
-            Ok(Stop::Control(Control::Ping(_) | Control::Pong(_))) => unreachable!("answered above"),
+            Ok(Stop::Beat | Stop::Control(Control::Ping(_) | Control::Pong(_))) => {
+                unreachable!("answered above")
+            }
         };
     }
 }

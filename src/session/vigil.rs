@@ -38,6 +38,8 @@ pub(super) struct Vigil {
     pub(super) has_read: bool,
     /// Whether that held a pong.
     has_pong: bool,
+    /// Whether it held a beat of the end's own protocol.
+    has_beat: bool,
     /// Whether it is silent for longer than what is proven.
     is_trial: bool,
 }
@@ -101,7 +103,15 @@ impl Side {
         let learns = matches!(upkeep.heartbeat.policy, Policy::Smart | Policy::Wechat(_));
         let seat = learns.then(|| upkeep.networks.join(upkeep.network(party, ours, theirs), theirs));
         let pulse = Pulse::new(means, now, interval);
-        let mut vigil = Vigil { pulse, seat, nonce: 0, has_read: false, has_pong: false, is_trial: false };
+        let mut vigil = Vigil {
+            pulse,
+            seat,
+            nonce: 0,
+            has_read: false,
+            has_pong: false,
+            has_beat: false,
+            is_trial: false,
+        };
         vigil.plan(upkeep, FIRST_PHASE);
         self.vigil = Some(vigil);
         self.set_keepalive(upkeep);
@@ -123,6 +133,13 @@ impl Side {
             let nonce = payload.try_into().map(u32::from_be_bytes);
             vigil.has_pong = nonce.is_ok();
             vigil.nonce = nonce.unwrap_or(vigil.nonce);
+        }
+    }
+
+    /// A beat of the end's own protocol was read.
+    pub(super) fn on_beat(&mut self) {
+        if let Some(vigil) = &mut self.vigil {
+            vigil.has_beat = true;
         }
     }
 

@@ -43,6 +43,15 @@ pub struct Batch {
     len: usize,
 }
 
+/// Where the output ended at some time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mark {
+    /// Bytes in all.
+    pub(crate) len: usize,
+    copied: usize,
+    slices: usize,
+}
+
 #[derive(Debug)]
 enum Slice {
     Copied(Range<usize>),
@@ -52,7 +61,7 @@ enum Slice {
 impl Batch {
     /// Payloads up to this size are copied beside their headers, which spares the kernel a slice per message. An
     /// estimate of where copying begins to cost more than a slice does.
-    const COPY: usize = 2048;
+    pub(crate) const COPY: usize = 2048;
     /// Slices in one write; Linux takes 1,024 (UIO_MAXIOV), but 64 large ones fill any socket buffer.
     const SLICES: usize = 64;
     /// Output that ends a batch, in bytes. It bounds what one session can be left holding when its peer
@@ -106,6 +115,32 @@ impl Batch {
             sent -= skip;
             out.extend_from_slice(&bytes[skip..]);
         }
+    }
+
+    /// The place where the output ends.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { len: self.len, copied: self.copied.len(), slices: self.slices.len() }
+    }
+
+    /// What was added since `mark`.
+    pub(crate) fn since<'a>(&'a self, mark: Mark, input: &'a [u8]) -> impl Iterator<Item = &'a u8> {
+        // The slice that was the last one then may have grown.
+        let first = mark.slices.saturating_sub(1);
+        self.slices.iter().enumerate().skip(first).flat_map(move |(i, slice)| match slice {
+            Slice::Copied(range) => &self.copied[range.start.max(mark.copied)..range.end],
+            Slice::Input(range) if i >= mark.slices => &input[range.clone()],
+            Slice::Input(_) => &[],
+        })
+    }
+
+    /// Forgets what was added since `mark`.
+    pub(crate) fn take_back(&mut self, mark: Mark) {
+        self.slices.truncate(mark.slices);
+        if let Some(Slice::Copied(range)) = self.slices.last_mut() {
+            range.end = mark.copied;
+        }
+        self.copied.truncate(mark.copied);
+        self.len = mark.len;
     }
 
     /// Copies `bytes` into the output.

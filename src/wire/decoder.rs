@@ -1,5 +1,8 @@
 //! One decoder for every way an end can speak.
 
+use std::sync::Arc;
+
+use super::beat::{self, Beat};
 use super::encoder::Appetite;
 use super::utf8::incomplete_tail;
 use super::{Input, Kind, Part, Step, WireError, delimited, length_prefixed, websocket};
@@ -15,25 +18,55 @@ pub enum Decoder {
     Delimited(delimited::Decoder),
     /// A byte stream: whatever has come is a message.
     Raw,
+    /// Any of those, with a heartbeat of its own. In a box, so that an end without one is no larger.
+    Beating(Box<beat::Decoder>),
     /// Takes everything and finds nothing: the end has broken a rule, or has said its last word.
     Deaf,
 }
 
 impl Decoder {
+    /// Finds a heartbeat too; for a decoder that is new. A byte stream has none, and stays as it is.
+    #[must_use]
+    pub fn with_beat(self, beat: Arc<Beat>) -> Decoder {
+        match self {
+            Decoder::WebSocket(_) | Decoder::LengthPrefixed(_) | Decoder::Delimited(_) => {
+                Decoder::Beating(Box::new(beat::Decoder::new(self, beat)))
+            }
+            Decoder::Raw | Decoder::Beating(_) | Decoder::Deaf => self,
+        }
+    }
+
+    /// What finds the messages, and what finds the heartbeats among them.
+    pub(crate) fn parts(&mut self) -> (&mut Decoder, Option<&mut beat::Finder>) {
+        match self {
+            Decoder::Beating(beating) => {
+                let (messages, beats) = beating.parts();
+                (messages, Some(beats))
+            }
+            messages @ (Decoder::WebSocket(_)
+            | Decoder::LengthPrefixed(_)
+            | Decoder::Delimited(_)
+            | Decoder::Raw
+            | Decoder::Deaf) => (messages, None),
+        }
+    }
+
     /// Whether the stream may end here.
     pub fn is_between_messages(&self) -> bool {
         match self {
             Decoder::WebSocket(decoder) => decoder.is_between_messages(),
             Decoder::LengthPrefixed(decoder) => decoder.is_between_messages(),
             Decoder::Delimited(decoder) => decoder.is_between_messages(),
+            Decoder::Beating(decoder) => decoder.is_between_messages(),
             Decoder::Raw | Decoder::Deaf => true,
         }
     }
 
-    /// What a WebSocket peer called its latest message.
+    /// What a WebSocket peer called its latest message. A heartbeat is none.
     pub fn last_kind(&self) -> Option<Kind> {
         match self {
             Decoder::WebSocket(decoder) => decoder.last_kind(),
+            Decoder::Beating(decoder) => decoder.last_kind(),
             Decoder::LengthPrefixed(_) | Decoder::Delimited(_) | Decoder::Raw | Decoder::Deaf => None,
         }
     }
@@ -45,6 +78,7 @@ impl Decoder {
             Decoder::LengthPrefixed(decoder) => decoder.next(input),
             Decoder::Delimited(decoder) => decoder.next(input),
             Decoder::Raw => raw(input, appetite),
+            Decoder::Beating(_) => unreachable!("its parts are used one by one"),
             Decoder::Deaf => {
                 input.at = input.bytes.len();
                 Ok(Step::More)
@@ -55,6 +89,9 @@ impl Decoder {
 
 fn raw(input: &mut Input<'_>, appetite: Appetite) -> Result<Step, WireError> {
     let mut end = input.rest().len().min(appetite.longest);
+    if end == appetite.avoid {
+        end = end.saturating_sub(1);
+    }
     if appetite.characters {
         // A piece of a text stream is a text of its own, so it ends where a character ends.
         end -= incomplete_tail(&input.rest()[..end])?;

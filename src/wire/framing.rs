@@ -20,7 +20,7 @@ enum Kind {
 /// A framing that cannot work: which key is wrong, and the rule it breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FramingError {
-    /// The key of the framing table.
+    /// The key of the framing's table, or of the heartbeat's.
     pub key: &'static str,
     /// What its value must be.
     pub rule: String,
@@ -103,6 +103,24 @@ impl Framing {
             Kind::Raw | Kind::Prefixed(Prefix::Varint) => true,
             Kind::Prefixed(Prefix::Field(field)) => !field.keep_header && field.adjustment <= 0,
             Kind::Marked(_) => false,
+        }
+    }
+
+    /// Whether `bytes` end inside what every record begins with, so that they could begin many, or all.
+    pub(crate) fn has_header_cut_by(&self, bytes: &[u8]) -> bool {
+        match &self.0 {
+            Kind::Raw => false,
+            Kind::Prefixed(prefix) => prefix.is_cut_by(bytes),
+            Kind::Marked(markers) => markers.start.starts_with(bytes),
+        }
+    }
+
+    /// The bytes of a message whose record begins with `head`; 0 where there is no such record, or its length
+    /// stands further on.
+    pub(crate) fn reads_as(&self, head: &[u8]) -> u64 {
+        match &self.0 {
+            Kind::Raw | Kind::Marked(_) => 0,
+            Kind::Prefixed(prefix) => prefix.payload_of(head).unwrap_or(0),
         }
     }
 

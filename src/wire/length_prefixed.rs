@@ -149,6 +149,19 @@ impl Prefix {
         }
     }
 
+    /// Bytes of the message whose record begins with `head`, if there is one and its length is in there.
+    pub(crate) fn payload_of(&self, head: &[u8]) -> Option<u64> {
+        self.announced(head, u64::MAX).ok().flatten().map(|record| record.payload)
+    }
+
+    /// Whether `head` ends inside the length.
+    pub(crate) fn is_cut_by(&self, head: &[u8]) -> bool {
+        match self {
+            Prefix::Field(field) => (usize::from(field.offset) + 1..field.header_len()).contains(&head.len()),
+            Prefix::Varint => matches!(varint::parse(head), Ok(None)),
+        }
+    }
+
     /// Longest message that this prefix can announce.
     pub(crate) fn longest(&self) -> u64 {
         match self {

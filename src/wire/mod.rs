@@ -8,6 +8,7 @@
 //! longer one crosses in the pieces it arrives in, and needs no more memory than a short one.
 
 mod batch;
+mod beat;
 mod decoder;
 mod delimited;
 mod encoder;
@@ -20,6 +21,7 @@ mod varint;
 pub mod websocket;
 
 pub use batch::{Batch, Input};
+pub use beat::{Beat, BeatForm};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use error::WireError;
@@ -27,6 +29,7 @@ pub use framing::{Framing, FramingError};
 pub use length_prefixed::{ByteOrder, LengthField};
 pub use presets::WORDS;
 
+use beat::{Finder, Guard, Look};
 use std::ops::Range;
 
 /// Messages up to this many bytes (header included) are waited for and cross in one piece; longer ones
@@ -95,6 +98,8 @@ pub enum Stop {
     Full,
     /// A message has ended, after which the caller wanted to stop.
     Message,
+    /// A heartbeat of the peer's own protocol came; the batch holds what came before it.
+    Beat,
     /// The peer said this about the connection; the batch holds what came before it.
     Control(websocket::Control),
 }
@@ -111,22 +116,58 @@ pub fn translate(
     tally: &mut Tally,
     until: Until,
 ) -> Result<Stop, WireError> {
-    let appetite = encoder.appetite();
+    run(decoder.parts(), encoder.parts(), input, batch, tally, until)
+}
+
+/// [`translate`], with what there is for heartbeats beside what decodes and encodes messages. That these two are
+/// called from here alone has them compiled into this loop: called from two places, they made short messages take
+/// half as long again. Most ends have no heartbeat, so what looks for one is marked cold and stays out of the loop.
+fn run(
+    (decoder, mut beats): (&mut Decoder, Option<&mut Finder>),
+    (encoder, mut guard): (&mut Encoder, Option<&mut Guard>),
+    input: &mut Input<'_>,
+    batch: &mut Batch,
+    tally: &mut Tally,
+    until: Until,
+) -> Result<Stop, WireError> {
+    let avoid = guard.as_ref().map_or(0, |guard| guard.avoid());
+    let appetite = encoder.appetite(avoid);
     let is_heard = !matches!(encoder, Encoder::Mute);
     while !batch.is_full() {
-        match decoder.next(input, appetite)? {
+        if let Some(beats) = &mut beats
+            && let Some(stop) = beats.look_between(decoder, input)
+        {
+            return Ok(stop);
+        }
+        let part = match decoder.next(input, appetite)? {
             Step::More => return Ok(Stop::Dry),
             Step::Control(control) => return Ok(Stop::Control(control)),
-            Step::Part(part) => {
-                encoder.put(&part, input, batch)?;
-                if is_heard {
-                    tally.bytes += part.payload.len() as u64;
-                    tally.messages += u64::from(part.last);
-                }
-                if until == Until::MessageEnd && part.last {
-                    return Ok(Stop::Message);
+            Step::Part(part) => part,
+        };
+        if let Some(beats) = &mut beats {
+            match beats.look_at(&part, input) {
+                Look::Beat => return Ok(Stop::Beat),
+                Look::Unclear => continue,
+                Look::Message => {}
+                Look::MessageAfter(withheld) => {
+                    let encoder = (&mut *encoder, guard.as_deref_mut());
+                    beats.release(withheld, part.kind, encoder, batch, tally)?;
                 }
             }
+        }
+        if let Some(guard) = &mut guard {
+            guard.before(batch);
+        }
+        encoder.put(&part, input, batch)?;
+        if let Some(guard) = &mut guard {
+            guard.after(&part, input, batch)?;
+        }
+        if is_heard {
+            tally.bytes += part.payload.len() as u64;
+            tally.messages += u64::from(part.last);
+        }
+        if until == Until::MessageEnd && part.last {
+            return Ok(Stop::Message);
         }
     }
     Ok(Stop::Full)

@@ -67,6 +67,11 @@ impl Encoder {
         self.in_message.is_none()
     }
 
+    /// Appends a whole message to `out`; only to be called between messages.
+    pub(crate) fn message(&self, kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
+        frame(self.role, OpCode::Data(data(kind)), true, payload, out);
+    }
+
     pub(crate) fn put(
         &mut self,
         part: &Part,
@@ -86,10 +91,9 @@ impl Encoder {
         if payload.is_empty() && !part.last {
             return Ok(());
         }
-        let data = match (std::mem::replace(&mut message.begun, true), message.kind) {
-            (true, _) => Data::Continue,
-            (false, Kind::Text) => Data::Text,
-            (false, Kind::Binary) => Data::Binary,
+        let data = match std::mem::replace(&mut message.begun, true) {
+            true => Data::Continue,
+            false => data(message.kind),
         };
         let mask = self.role.mask_key();
         let (header, len) = header(OpCode::Data(data), part.last, mask, payload.len());
@@ -117,9 +121,26 @@ fn header(opcode: OpCode, is_final: bool, mask: Option<[u8; 4]>, payload: usize)
 
 /// Appends a control frame to `out`; payloads are cut at 125 bytes.
 pub fn control_frame(role: Role, op: ControlOp, payload: &[u8], out: &mut Vec<u8>) {
-    let payload = &payload[..payload.len().min(CONTROL_MAX)];
+    frame(role, OpCode::Control(op), true, &payload[..payload.len().min(CONTROL_MAX)], out);
+}
+
+/// A message, or the first fragment of one, as a server sends it.
+pub(crate) fn data_frame(kind: Kind, is_whole: bool, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(14 + payload.len());
+    frame(Role::Server, OpCode::Data(data(kind)), is_whole, payload, &mut out);
+    out
+}
+
+fn data(kind: Kind) -> Data {
+    match kind {
+        Kind::Text => Data::Text,
+        Kind::Binary => Data::Binary,
+    }
+}
+
+fn frame(role: Role, opcode: OpCode, is_final: bool, payload: &[u8], out: &mut Vec<u8>) {
     let mask = role.mask_key();
-    let (header, len) = header(OpCode::Control(op), true, mask, payload.len());
+    let (header, len) = header(opcode, is_final, mask, payload.len());
     out.extend_from_slice(&header[..len]);
     let start = out.len();
     out.extend_from_slice(payload);

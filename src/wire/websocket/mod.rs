@@ -8,6 +8,7 @@ mod encode;
 mod mask;
 
 pub use decode::Decoder;
+pub(crate) use encode::data_frame;
 pub use encode::{Encoder, Role, close_frame, control_frame};
 pub use mask::apply_mask;
 
