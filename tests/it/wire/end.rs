@@ -78,7 +78,7 @@ impl End {
         }
     }
 
-    fn framing(&self) -> Framing {
+    pub fn framing(&self) -> Framing {
         match self {
             End::WebSocket { .. } => unreachable!("a WebSocket has no framing"),
             End::Field(field) => Framing::length_field(*field).expect("tests use valid fields"),
@@ -202,7 +202,8 @@ impl End {
         Parsed { messages, is_cut: false }
     }
 
-    fn read_record<'a>(&self, stream: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    /// Reads the record at the start of a stream, and returns what follows it too.
+    pub fn read_record<'a>(&self, stream: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         match self {
             End::WebSocket { .. } => unreachable!("read separately"),
             End::Raw => Some((stream, &[])),

@@ -5,12 +5,14 @@ use std::io::IoSlice;
 use natpulse::wire::websocket::Control;
 use natpulse::wire::{Batch, Decoder, Encoder, Input, Stop, Tally, Until, WHOLE, WireError, translate};
 
-/// What a WebSocket peer said between its messages.
+/// What a peer said between its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Vec<u8>),
+    /// A heartbeat of its own protocol.
+    Beat,
 }
 
 /// One direction of a session.
@@ -55,7 +57,7 @@ impl Pipe {
             match stop? {
                 Stop::Dry => break,
                 Stop::Full | Stop::Message => {}
-                Stop::Control(_) => unreachable!("convert notes them"),
+                Stop::Beat | Stop::Control(_) => unreachable!("convert notes them"),
             }
         }
         let kept = self.unread.len();
@@ -95,6 +97,10 @@ impl Pipe {
                 &mut self.tally,
                 until,
             );
+            if let Ok(Stop::Beat) = stop {
+                self.heard.push(Heard::Beat);
+                continue;
+            }
             if let Ok(Stop::Control(control)) = stop {
                 self.heard.push(match control {
                     Control::Ping(at) => Heard::Ping(input.bytes[at].to_vec()),
