@@ -1,10 +1,10 @@
-//! Any bytes, as a stream of any framing, into any other.
+//! Any bytes, as a stream of any framing, into any other, each of them with or without a heartbeat.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use natpulse::wire::Kind;
-use natpulse_fuzz::{End, Heard, Input, Parsed, Pipe};
+use natpulse_fuzz::{End, Heard, Input, OwnBeat, Parsed, Pipe, decoder, encoder, read};
 
 /// Everything that a stream came to, seen from outside.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,11 +15,15 @@ struct Seen {
     may_end: bool,
 }
 
-fn see(from: &End, to: &End, kind: Kind, max: u64, stream: &[u8], sizes: &[usize]) -> Seen {
-    let mut pipe = Pipe::new(from.decoder(max), to.encoder(kind));
+type Beating = (End, Option<OwnBeat>);
+
+fn see(from: &Beating, to: &Beating, kind: Kind, max: u64, stream: &[u8], sizes: &[usize]) -> Seen {
+    let (theirs, ours) = (from.1.as_ref(), to.1.as_ref().filter(|own| own.is_bare));
+    let mut pipe = Pipe::new(decoder(&from.0, theirs, max), encoder(&to.0, to.1.as_ref(), kind));
     let is_refused = pipe.feed_in(stream, sizes).is_err();
-    let mut parsed = to.read(&pipe.sent);
-    if *to == End::Raw {
+    let (mut parsed, mistaken) = read(&to.0, ours, &pipe.sent);
+    assert_eq!(mistaken, 0, "a record reads as a beat");
+    if to.0 == End::Raw {
         // A stream without messages shows how far the last one has come, which chunks may decide.
         parsed.messages.clear();
     } else {
@@ -40,18 +44,18 @@ fn takes_pieces(to: &End) -> bool {
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
-    let (Some(from), Some(to)) = (input.end(), input.end()) else {
+    let (Some(from), Some(to)) = (input.end_with_beat(), input.end_with_beat()) else {
         return;
     };
     let kind = input.kind();
     let max = 1 << (input.byte() % 40);
     let sizes = input.chunks();
     let stream = input.stream();
-    if stream.is_empty() || from == End::Raw && !takes_pieces(&to) {
+    if stream.is_empty() || from.0 == End::Raw && !takes_pieces(&to.0) {
         return;
     }
     let chunked = see(&from, &to, kind, max, &stream, &sizes);
-    if from == End::Raw {
+    if from.0 == End::Raw {
         // Its messages are whatever came at once.
         return;
     }

@@ -3,7 +3,7 @@
 
 use natpulse::wire::{ByteOrder, Framing, Kind, LengthField, WHOLE, WORDS};
 
-use crate::End;
+use crate::{End, OwnBeat};
 
 /// The rest of the fuzzer's input; behind its end there are zeros.
 #[derive(Debug)]
@@ -54,6 +54,27 @@ impl<'a> Input<'a> {
                 Some(End::from_word(WORDS[index]))
             }
         }
+    }
+
+    /// `B` is an end with a heartbeat: flags, what it is sent, what it sends, and the end. If it is a message, it
+    /// is given the header that the end wants. `None` is what [`natpulse::wire::Beat`] refuses.
+    pub fn end_with_beat(&mut self) -> Option<(End, Option<OwnBeat>)> {
+        if self.0.first() != Some(&b'B') {
+            return Some((self.end()?, None));
+        }
+        self.byte();
+        let (is_bare, is_same) = (self.byte() & 1 == 1, self.byte() & 1 == 1);
+        let mut beat = || {
+            let len = usize::from(self.byte());
+            self.bytes(len).to_vec()
+        };
+        let send = beat();
+        let expect = if is_same { send.clone() } else { beat() };
+        let end = self.end()?;
+        let is_bare = is_bare && !matches!(end, End::WebSocket { .. });
+        let dress = |bytes| if is_bare { bytes } else { end.dress(bytes) };
+        let own = OwnBeat { is_bare, send: dress(send), expect: dress(expect) };
+        own.on(&end).is_ok().then_some((end, Some(own)))
     }
 
     fn length_field(&mut self) -> Option<End> {
