@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::heartbeat::{self, Carrier, Heartbeat};
 use super::reader::Reader;
 use super::source::{Node, Value};
-use super::{ConfigError, Origin, heartbeat};
+use super::{ConfigError, Origin};
 use crate::heartbeat::Settings;
 use crate::link::{BackendUrl, ListenUrl};
 use crate::session::RecordKind;
@@ -42,7 +43,7 @@ pub struct Listen {
     /// How a byte stream is cut into messages; of no meaning on a WebSocket.
     pub framing: Framing,
     /// How it is kept alive.
-    pub heartbeat: Settings,
+    pub heartbeat: Heartbeat,
 }
 
 /// The end that is dialled.
@@ -53,7 +54,7 @@ pub struct Backend {
     /// How a byte stream is cut into messages; of no meaning on a WebSocket.
     pub framing: Framing,
     /// How it is kept alive.
-    pub heartbeat: Settings,
+    pub heartbeat: Heartbeat,
 }
 
 pub(super) const DEFAULT_MAX_MESSAGE: u64 = 16 << 20;
@@ -106,13 +107,13 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
     reader.finish();
     let listen = listen.and_then(|node| {
         let is_stream = |url: &ListenUrl| !matches!(url, ListenUrl::Ws { .. });
-        read_end(&format!("{path}.listen"), node, heartbeat, ListenUrl::parse, is_stream, errors)
+        read_end(&format!("{path}.listen"), node, heartbeat, message, ListenUrl::parse, is_stream, errors)
     });
     let mut framing_origin = Origin::Nowhere;
     let backend = backend.and_then(|node| {
         framing_origin = node.get("framing").unwrap_or(&node).origin.clone();
         let is_stream = |url: &BackendUrl| matches!(url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
-        read_end(&format!("{path}.backend"), node, heartbeat, BackendUrl::parse, is_stream, errors)
+        read_end(&format!("{path}.backend"), node, heartbeat, message, BackendUrl::parse, is_stream, errors)
     });
     let (listen, backend) = (listen?, backend?);
     let bridge = Bridge {
@@ -136,10 +137,11 @@ fn read_end<U>(
     path: &str,
     node: Node,
     base: &Settings,
+    message: RecordKind,
     parse: fn(&str) -> Result<U, String>,
     is_stream: fn(&U) -> bool,
     errors: &mut Vec<ConfigError>,
-) -> Option<(U, Framing, Settings)> {
+) -> Option<(U, Framing, Heartbeat)> {
     let node = match &node.value {
         Value::String(_) => Node::table(vec![("url", node)]),
         Value::Table(_) => node,
@@ -163,12 +165,14 @@ fn read_end<U>(
         reader.wrong("framing", framing, "left out: WebSockets and echo: have messages of their own");
     }
     reader.finish();
-    let heartbeat = heartbeat::read(&format!("{path}.heartbeat"), heartbeat, base, errors);
     let framing = match framing {
         Some(node) => read_framing(&format!("{path}.framing"), node, errors)?,
         None => Framing::RAW,
     };
-    Some((url?, framing, heartbeat))
+    let url = url?;
+    let carrier = if is_stream(&url) { Carrier::Framed(&framing) } else { Carrier::WebSocket(message) };
+    let heartbeat = heartbeat::read_end(&format!("{path}.heartbeat"), heartbeat, base, carrier, errors);
+    Some((url, framing, heartbeat))
 }
 
 fn read_framing(path: &str, node: Node, errors: &mut Vec<ConfigError>) -> Option<Framing> {
@@ -247,7 +251,7 @@ fn read_markers(reader: &mut Reader<'_>) -> Result<Framing, crate::wire::Framing
 }
 
 /// The bytes of a string, which may be written in hexadecimal.
-fn bytes(text: &str) -> Option<Vec<u8>> {
+pub(super) fn bytes(text: &str) -> Option<Vec<u8>> {
     let Some(digits) = text.strip_prefix("hex:") else {
         return Some(text.as_bytes().to_vec());
     };

@@ -1,12 +1,15 @@
 //! `[heartbeat]`, and `heartbeat = ...` on an end, whose keys go before those.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::ConfigError;
 use super::reader::Reader;
 use super::source::{Node, Value};
 use super::units::{DURATION_RULE, write_duration};
+use super::{ConfigError, bridge};
 use crate::heartbeat::{Policy, Settings, Wechat};
+use crate::session::RecordKind;
+use crate::wire::{Beat, BeatForm, Framing, FramingError, Kind};
 
 #[derive(Clone, Copy)]
 enum Word {
@@ -22,15 +25,130 @@ const POLICIES: [(&str, Word); 4] =
 /// Replies that take longer than this are late on any path; ones that must come sooner need a network of one's own.
 const REPLY_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
-/// Reads the settings; what is not written is as in `base`.
+/// How an end is kept alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// When to beat.
+    pub settings: Settings,
+    /// What a beat is, where the end's protocol has one of its own.
+    pub beat: Option<LegacyBeat>,
+}
+
+/// A heartbeat of an end's own protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyBeat {
+    /// What is sent, as beat and as answer.
+    pub send: Vec<u8>,
+    /// What is expected, as answer and as beat.
+    pub expect: Vec<u8>,
+    /// How they stand in a byte stream.
+    pub form: BeatForm,
+    /// Whether we answer the peer's own beats.
+    pub answer: bool,
+    /// The same, made for the end's framing.
+    pub beat: Arc<Beat>,
+}
+
+/// What carries the messages of an end.
+#[derive(Clone, Copy)]
+pub(super) enum Carrier<'a> {
+    /// A byte stream.
+    Framed(&'a Framing),
+    /// A WebSocket, on which a record becomes this.
+    WebSocket(RecordKind),
+}
+
+/// Reads the settings for all ends; what is not written is as in `base`.
 pub(super) fn read(
     path: &str,
     node: Option<Node>,
     base: &Settings,
     errors: &mut Vec<ConfigError>,
 ) -> Settings {
+    read_with(path, node, base, errors, |_| ()).0
+}
+
+/// Reads the settings of one end.
+pub(super) fn read_end(
+    path: &str,
+    node: Option<Node>,
+    base: &Settings,
+    carrier: Carrier<'_>,
+    errors: &mut Vec<ConfigError>,
+) -> Heartbeat {
+    let (before, written) = (errors.len(), node.clone());
+    let (settings, words) = read_with(path, node, base, errors, read_words);
+    let words = words.flatten().filter(|_| errors.len() == before);
+    let (Some(words), Some(node)) = (words, written) else {
+        return Heartbeat { settings, beat: None };
+    };
+    let made = match carrier {
+        _ if settings.policy == Policy::Off => {
+            let rule = "left out where the policy is off: there are no beats";
+            Err(FramingError { key: "send", rule: rule.into() })
+        }
+        Carrier::Framed(framing) => Beat::on_framing(framing, words.form, &words.send, &words.expect),
+        Carrier::WebSocket(message) => {
+            let may_be_text = message != RecordKind::Fixed(Kind::Binary);
+            let is_text = may_be_text && std::str::from_utf8(&words.send).is_ok();
+            let kind = if is_text { Kind::Text } else { Kind::Binary };
+            Beat::on_websocket(kind, &words.send, &words.expect)
+        }
+    };
+    let beat = match made {
+        Ok(beat) => {
+            let Words { send, expect, form, answer } = words;
+            Some(LegacyBeat { send, expect, form, answer, beat: Arc::new(beat) })
+        }
+        Err(error) => {
+            let culprit = node.get(error.key).unwrap_or(&node);
+            let (origin, value) = (culprit.origin.clone(), Some(culprit.to_string()));
+            errors.push(ConfigError {
+                origin,
+                key: format!("{path}.{}", error.key),
+                value,
+                rule: error.rule,
+            });
+            None
+        }
+    };
+    Heartbeat { settings, beat }
+}
+
+/// A legacy heartbeat as it is written.
+struct Words {
+    send: Vec<u8>,
+    expect: Vec<u8>,
+    form: BeatForm,
+    answer: bool,
+}
+
+const FORMS: [(&str, BeatForm); 2] = [("record", BeatForm::Record), ("bare", BeatForm::Bare)];
+const BEAT_RULE: &str = "what a beat is: text, or bytes as \"hex:abcd0000\"";
+
+fn read_words(reader: &mut Reader<'_>) -> Option<Words> {
+    let mut bytes = |key| reader.parsed(key, BEAT_RULE, |value| bridge::bytes(value.as_str()?));
+    let (send, expect) = (bytes("send"), bytes("expect"));
+    let form = reader.word("form", &FORMS);
+    let answer = reader.boolean("answer");
+    if send.is_none() && (expect.is_some() || form.is_some() || answer.is_some()) {
+        reader.missing("send", BEAT_RULE);
+    }
+    let send = send?;
+    let expect = expect.unwrap_or_else(|| send.clone());
+    Some(Words { send, expect, form: form.unwrap_or(BeatForm::Record), answer: answer.unwrap_or(false) })
+}
+
+/// Reads the settings, and with `rest` what else there may be.
+fn read_with<T>(
+    path: &str,
+    node: Option<Node>,
+    base: &Settings,
+    errors: &mut Vec<ConfigError>,
+    rest: impl FnOnce(&mut Reader<'_>) -> T,
+) -> (Settings, Option<T>) {
     let Some(node) = node else {
-        return base.clone();
+        return (base.clone(), None);
     };
     let node = match &node.value {
         Value::String(_) => Node::table(vec![("policy", node)]),
@@ -39,6 +157,7 @@ pub(super) fn read(
     let before = errors.len();
     let mut reader = Reader::new(path, node.clone(), errors);
     let settings = read_keys(&mut reader, base);
+    let rest = rest(&mut reader);
     reader.finish();
     // What was made of wrong values would only be blamed for them again.
     if errors.len() == before
@@ -48,7 +167,7 @@ pub(super) fn read(
         let (origin, value) = (culprit.origin.clone(), Some(culprit.to_string()));
         errors.push(ConfigError { origin, key: format!("{path}.{key}"), value, rule });
     }
-    settings
+    (settings, Some(rest))
 }
 
 fn read_keys(reader: &mut Reader<'_>, base: &Settings) -> Settings {
@@ -130,8 +249,8 @@ fn permille(text: &str) -> Option<u16> {
     (permille <= 500).then_some(permille)
 }
 
-/// The settings as TOML that reads back as the same.
-pub(super) fn write(settings: &Settings) -> String {
+/// An end's heartbeat as TOML that reads back as the same.
+pub(super) fn write(Heartbeat { settings, beat }: &Heartbeat) -> String {
     let duration = |key: &str, value: Duration| format!("{key} = \"{}\"", write_duration(value));
     let mut keys = match &settings.policy {
         Policy::Off => vec!["policy = \"off\"".to_owned()],
@@ -152,5 +271,11 @@ pub(super) fn write(settings: &Settings) -> String {
     keys.push(duration("margin_min", settings.margin_min));
     keys.push(duration("reply_timeout", settings.reply_timeout));
     keys.push(format!("explore = {}, probes = {}", settings.explore, settings.probes));
+    if let Some(LegacyBeat { send, expect, form, answer, .. }) = beat {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let form = FORMS.iter().find(|(_, known)| known == form).map_or("", |(word, _)| word);
+        keys.push(format!("send = \"hex:{}\", expect = \"hex:{}\"", hex(send), hex(expect)));
+        keys.push(format!("form = \"{form}\", answer = {answer}"));
+    }
     format!("{{ {} }}", keys.join(", "))
 }

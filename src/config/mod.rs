@@ -12,6 +12,7 @@ mod units;
 mod write;
 
 pub use bridge::{Backend, Bridge, Listen};
+pub use heartbeat::{Heartbeat, LegacyBeat};
 pub use source::Origin;
 
 use std::fmt;

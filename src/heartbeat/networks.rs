@@ -109,9 +109,7 @@ impl Networks {
         call(wakes, network, &mut self.sitters);
         if network.seats.is_empty() {
             network.prober = None;
-            self.clock += 1;
-            self.left_at[id.0 as usize] = self.clock;
-            self.idle.insert((self.clock, id));
+            self.set_idle(id);
         }
         wake(wakes, id)
     }
@@ -173,7 +171,7 @@ impl Networks {
         &self.settings
     }
 
-    /// Every network with what it has shown, those that were left longest ago first.
+    /// Every network, those left longest ago first.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&NetworkKey, &Learned)> {
         let idle = self.idle.iter().map(|(_, id)| &self.networks[id.0 as usize]);
         let inhabited = self.networks.iter().filter(|network| !network.seats.is_empty());
@@ -194,8 +192,7 @@ impl Networks {
         if let Some(id) = self.ids.get(&key) {
             return *id;
         }
-        let learned = Learned::new(&self.settings.policy);
-        let network = Network::new(key.clone(), learned);
+        let network = Network::new(key.clone(), Learned::new(&self.settings.policy));
         let oldest = if self.networks.len() < self.capacity { None } else { self.idle.pop_first() };
         let id = if let Some((_, id)) = oldest {
             let forgotten = std::mem::replace(&mut self.networks[id.0 as usize], network);
@@ -206,11 +203,15 @@ impl Networks {
             self.left_at.push(0);
             NetworkId(u32::try_from(self.networks.len() - 1).expect("fewer networks than connections"))
         };
+        self.set_idle(id);
+        self.ids.insert(key, id);
+        id
+    }
+
+    fn set_idle(&mut self, id: NetworkId) {
         self.clock += 1;
         self.left_at[id.0 as usize] = self.clock;
         self.idle.insert((self.clock, id));
-        self.ids.insert(key, id);
-        id
     }
 }
 

@@ -114,6 +114,8 @@ pub struct Pulse {
     has_written: bool,
     /// Whether the peer has ever answered a beat.
     has_answered: bool,
+    /// Whether the next beat is due whatever the silence.
+    is_hurried: bool,
 }
 
 /// How patient a pulse is.
@@ -152,6 +154,7 @@ impl Pulse {
             is_awaiting: false,
             has_written: false,
             has_answered: false,
+            is_hurried: false,
         }
     }
 
@@ -163,6 +166,11 @@ impl Pulse {
     /// Changes the interval from the silence that is under way on.
     pub fn set_interval(&mut self, interval: Duration) {
         self.interval = short(ms(interval));
+    }
+
+    /// Makes a beat due at once.
+    pub fn hurry(&mut self) {
+        self.is_hurried = self.means != Means::Keepalive;
     }
 
     /// Something was read from the peer.
@@ -184,6 +192,7 @@ impl Pulse {
     /// A beat was written.
     pub fn beaten(&mut self, nonce: u32) {
         self.beats += 1;
+        self.is_hurried = false;
         self.nonce = nonce;
         self.is_awaiting = true;
     }
@@ -230,8 +239,8 @@ impl Pulse {
 
     /// When [`Pulse::poll`] has something to do, as far as is known.
     pub fn deadline(&self) -> Duration {
-        let next = if self.is_asking { self.look } else { self.life + u64::from(self.interval) };
-        Duration::from_millis(next)
+        let interval = if self.is_hurried { 0 } else { u64::from(self.interval) };
+        Duration::from_millis(if self.is_asking { self.look } else { self.life + interval })
     }
 
     /// How long the peer may take to answer, in ms.
@@ -256,7 +265,7 @@ impl Pulse {
             if let Some(answered) = self.acknowledged(now, facts) {
                 return answered;
             }
-            if now < self.life + u64::from(self.interval) {
+            if !self.is_hurried && now < self.life + u64::from(self.interval) {
                 return Action::Wait(self.deadline());
             }
             self.is_asking = true;

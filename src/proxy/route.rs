@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::config::{Bridge, Listen};
+use crate::config::Bridge;
 use crate::link::{Answer, BackendUrl, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
 use crate::metrics::BridgeMetrics;
 use crate::session::{RecordKind, Session, Settings, Side, Upkeep};
@@ -78,27 +78,29 @@ impl Route {
 
     /// A session between a client and the backend that was dialled for it.
     pub(super) fn session(&self, client: Stream, early: &[u8], dialled: Dialled) -> Session {
-        let client = self.client_side(&self.bridge.listen, client, early);
+        let client = self.client_side(client, early);
         let backend = self.backend_side(dialled);
         Session::new(client, backend, self.settings.clone())
     }
 
-    fn client_side(&self, end: &Listen, stream: Stream, early: &[u8]) -> Side {
-        match end.url {
+    fn client_side(&self, stream: Stream, early: &[u8]) -> Side {
+        let end = &self.bridge.listen;
+        let side = match end.url {
             ListenUrl::Ws { .. } => self.websocket(stream, early, Role::Server, true),
             ListenUrl::Tcp(_) | ListenUrl::Unix(_) => {
                 let (decoder, encoder) =
                     (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
                 Side::new(stream, decoder, encoder, None, early)
             }
-        }
+        };
+        side.with_beat(self.settings.client.beat.as_ref())
     }
 
     /// The backend's end of a session.
     pub(super) fn backend_side(&self, dialled: Dialled) -> Side {
         let end = &self.bridge.backend;
         let Dialled { stream, early, .. } = dialled;
-        match end.url {
+        let side = match end.url {
             BackendUrl::Ws { .. } => {
                 self.websocket(stream, &early, Role::Client { mask_key: rand::random }, false)
             }
@@ -109,7 +111,8 @@ impl Route {
                     (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
                 Side::new(stream, decoder, encoder, None, &early)
             }
-        }
+        };
+        side.with_beat(self.settings.backend.beat.as_ref())
     }
 
     fn websocket(&self, stream: Stream, early: &[u8], role: Role, masked: bool) -> Side {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::close::Party;
-use crate::config;
+use crate::config::{self, Heartbeat};
 use crate::heartbeat::{Policy, Settings};
 use crate::networks::Networks;
 use crate::session::Upkeep;
@@ -34,7 +34,8 @@ impl School {
 
     /// How an end of this bridge is kept alive. A table has the name of the first bridge that needs it, and with it
     /// what an earlier run left behind.
-    pub(super) fn upkeep(&mut self, bridge: &str, party: Party, heartbeat: &Settings) -> Upkeep {
+    pub(super) fn upkeep(&mut self, bridge: &str, party: Party, end: &Heartbeat) -> Upkeep {
+        let heartbeat = &end.settings;
         let config::Networks { ipv4_prefix, ipv6_prefix, capacity, directory } = &self.settings;
         let is_client = party == Party::Client;
         let table = self.tables.entry((is_client, heartbeat.clone())).or_insert_with(|| {
@@ -50,6 +51,8 @@ impl School {
         Upkeep {
             heartbeat: heartbeat.clone(),
             networks,
+            beat: end.beat.as_ref().map(|legacy| legacy.beat.clone()),
+            answer: end.beat.as_ref().is_some_and(|legacy| legacy.answer),
             ipv4_prefix: *ipv4_prefix,
             ipv6_prefix: *ipv6_prefix,
         }

@@ -58,8 +58,9 @@ impl Session {
         }
         let now = Instant::now();
         let age = now - self.begun;
-        self.client.feel(age, &self.settings.client);
-        self.backend.feel(age, &self.settings.backend);
+        if self.feel(age) {
+            return true;
+        }
         let Some((at, due)) = self.deadline() else {
             return false;
         };

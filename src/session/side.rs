@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -10,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::Control as ControlO
 use super::vigil::Vigil;
 use crate::link::Stream;
 use crate::wire::websocket::{self, CloseFrame, Role};
-use crate::wire::{Batch, Decoder, Encoder};
+use crate::wire::{Batch, Beat, Decoder, Encoder};
 
 /// How far one direction of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct Side {
     pub(super) hang_up: bool,
     /// When to beat, and whether the peer is dead; where it is kept alive.
     pub(super) vigil: Option<Vigil>,
-    unsent: Vec<u8>,
+    pub(super) unsent: Vec<u8>,
     sent: usize,
     /// Bytes of pongs in the backlog.
     pongs: usize,
@@ -79,6 +80,16 @@ impl Side {
             pongs: 0,
             unanswered: None,
         }
+    }
+
+    /// Has it beat in the words of its own protocol, if it has such.
+    #[must_use]
+    pub fn with_beat(mut self, beat: Option<&Arc<Beat>>) -> Side {
+        if let Some(beat) = beat {
+            self.decoder = self.decoder.with_beat(beat.clone());
+            self.encoder = self.encoder.with_beat(beat.clone());
+        }
+        self
     }
 
     /// Bytes encoded that the kernel has not taken.

@@ -11,6 +11,7 @@ use super::side::{Flow, Side};
 use crate::close::{CloseReason, Party};
 use crate::heartbeat::{self, Action, Departure, Facts, Means, NetworkKey, Patience, Plan, Policy, Pulse};
 use crate::networks::{Networks, Seat};
+use crate::wire::Beat;
 
 /// How the ends of one kind are kept alive.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub struct Upkeep {
     pub heartbeat: heartbeat::Settings,
     /// What was learned with these settings.
     pub networks: Arc<Networks>,
+    /// The heartbeat of the end's own protocol, where it has one.
+    pub beat: Option<Arc<Beat>>,
+    /// Whether we answer such beats of the peer's, so that the other end never hears of them.
+    pub answer: bool,
     /// How many bits of an IPv4 address name a network.
     pub ipv4_prefix: u8,
     /// How many bits of an IPv6 address do.
@@ -42,7 +47,37 @@ pub(super) struct Vigil {
     has_beat: bool,
     /// Whether it is silent for longer than what is proven.
     is_trial: bool,
+    /// Whether the peer waits for an answer to a beat of its own.
+    debt: Debt,
+    /// When it last got one.
+    paid: Option<Duration>,
 }
+
+/// An answer to a beat of a peer that beats by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Debt {
+    /// There is none to give.
+    None,
+    /// It is given when the other end of the session has answered a beat in its own way.
+    Later,
+    /// It is given at the next boundary between two messages.
+    Due,
+}
+
+/// What was read from an end, as far as it concerns the other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Felt {
+    /// Nothing of that kind.
+    Nothing,
+    /// An answer to a beat of ours.
+    Answer,
+    /// A beat of the peer's own.
+    Beat,
+}
+
+/// A peer that answers our answers would have us beat back and forth as fast as the path allows; no protocol beats
+/// more often than this.
+const ANSWER_LEAST: Duration = Duration::from_secs(1);
 
 /// The part of an interval by which a beat may come early, so that beats do not march in step.
 const JITTER: f32 = 0.025;
@@ -91,17 +126,24 @@ impl Side {
     /// Keeps the end alive from now on, if it can be: over WebSocket with pings, over any other TCP connection with
     /// the kernel's keepalive.
     pub(super) fn keep_alive(&mut self, party: Party, now: Duration, upkeep: &Upkeep) {
-        let (Some(interval), Some((ours, theirs))) = (upkeep.heartbeat.shortest(), self.stream.addresses())
-        else {
+        let Some(interval) = upkeep.heartbeat.shortest() else {
             return;
         };
-        let means = if self.role.is_some() { Means::Ping } else { Means::Keepalive };
-        if means == Means::Keepalive && theirs.is_loopback() {
-            // No NAT lies in between, and the kernel that would answer is our own.
+        let addresses = self.stream.addresses();
+        let means = match (&upkeep.beat, self.role) {
+            (Some(_), _) => Means::Legacy,
+            (None, Some(_)) => Means::Ping,
+            (None, None) => Means::Keepalive,
+        };
+        // Where there is no network, no NAT lies in between, and the kernel that would answer is our own.
+        let is_far = addresses.is_some_and(|(_, theirs)| !theirs.is_loopback());
+        if means == Means::Keepalive && !is_far {
             return;
         }
         let learns = matches!(upkeep.heartbeat.policy, Policy::Smart | Policy::Wechat(_));
-        let seat = learns.then(|| upkeep.networks.join(upkeep.network(party, ours, theirs), theirs));
+        let seat = addresses
+            .filter(|_| learns)
+            .map(|(ours, theirs)| upkeep.networks.join(upkeep.network(party, ours, theirs), theirs));
         let pulse = Pulse::new(means, now, interval);
         let mut vigil = Vigil {
             pulse,
@@ -111,6 +153,8 @@ impl Side {
             has_pong: false,
             has_beat: false,
             is_trial: false,
+            debt: Debt::None,
+            paid: None,
         };
         vigil.plan(upkeep, FIRST_PHASE);
         self.vigil = Some(vigil);
@@ -144,26 +188,59 @@ impl Side {
     }
 
     /// Tells the pulse what has been read since it was last told.
-    pub(super) fn feel(&mut self, now: Duration, upkeep: &Upkeep) {
+    fn feel(&mut self, now: Duration, upkeep: &Upkeep) -> Felt {
         let Some(vigil) = &mut self.vigil else {
-            return;
+            return Felt::Nothing;
         };
         if vigil.seat.as_mut().is_some_and(Seat::is_called) {
-            vigil.pulse.set_interval(Duration::ZERO);
+            vigil.pulse.hurry();
         }
         if !std::mem::take(&mut vigil.has_read) {
-            return;
+            return Felt::Nothing;
         }
         vigil.pulse.read(now);
-        let has_pong = std::mem::take(&mut vigil.has_pong);
-        let answer = if has_pong { vigil.pulse.answered(now, Some(vigil.nonce)) } else { None };
+        let (has_pong, has_beat) = (std::mem::take(&mut vigil.has_pong), std::mem::take(&mut vigil.has_beat));
+        let answer = match (has_pong, has_beat) {
+            (true, _) => vigil.pulse.answered(now, Some(vigil.nonce)),
+            (false, true) => vigil.pulse.answered(now, None),
+            (false, false) => None,
+        };
         if let Some(answer) = answer {
             vigil.survived(answer.survived);
-            vigil.plan(upkeep, JITTER);
-        } else if vigil.is_trial {
-            // The trial was cut short; somebody quieter may have it.
+        }
+        // A trial that was cut short by something else may go to somebody quieter.
+        if answer.is_some() || vigil.is_trial {
             vigil.plan(upkeep, JITTER);
         }
+        match answer {
+            Some(_) => Felt::Answer,
+            None if has_beat => Felt::Beat,
+            None => Felt::Nothing,
+        }
+    }
+
+    /// Beats at once.
+    fn hurry(&mut self) {
+        if let Some(vigil) = &mut self.vigil {
+            vigil.pulse.hurry();
+        }
+    }
+
+    /// Whether beats are written to it, which it may answer.
+    fn is_asked(&self) -> bool {
+        self.vigil.as_ref().is_some_and(|vigil| vigil.pulse.means() != Means::Keepalive)
+    }
+
+    /// Writes the answer to a beat of the peer's own that is due, between two messages.
+    fn answer_beat(&mut self, now: Duration) -> bool {
+        let is_between = self.encoder.is_between_messages() && self.output == Flow::Open;
+        let Some(vigil) = self.vigil.as_mut().filter(|vigil| vigil.debt == Debt::Due && is_between) else {
+            return false;
+        };
+        vigil.debt = Debt::None;
+        vigil.paid = Some(now);
+        self.encoder.beat(&mut self.unsent);
+        true
     }
 
     /// When the pulse has something to do. A connection that is being closed has deadlines of its own.
@@ -207,6 +284,49 @@ impl Session {
         self.backend.watch(waker);
     }
 
+    /// Tells both pulses what has been read, and answers peers that beat by themselves; returns whether anything was
+    /// written.
+    pub(super) fn feel(&mut self, now: Duration) -> bool {
+        let client = self.client.feel(now, &self.settings.client);
+        let backend = self.backend.feel(now, &self.settings.backend);
+        for (party, felt) in [(Party::Client, client), (Party::Backend, backend)] {
+            match felt {
+                Felt::Nothing => {}
+                Felt::Answer => {
+                    let waiting = self.side(party.other()).vigil.as_mut();
+                    if let Some(vigil) = waiting.filter(|vigil| vigil.debt == Debt::Later) {
+                        vigil.debt = Debt::Due;
+                    }
+                }
+                Felt::Beat => self.on_beat(party, now),
+            }
+        }
+        let client = self.client.answer_beat(now);
+        self.backend.answer_beat(now) || client
+    }
+
+    /// A peer beat by itself: it is answered by us, or when the other end has answered in its own way.
+    fn on_beat(&mut self, party: Party, now: Duration) {
+        let is_ours = self.upkeep(party).answer || !self.side(party.other()).is_asked();
+        let side = self.side(party);
+        let Some(vigil) =
+            side.vigil.as_mut().filter(|vigil| vigil.paid.is_none_or(|paid| now >= paid + ANSWER_LEAST))
+        else {
+            return;
+        };
+        vigil.debt = if is_ours { Debt::Due } else { Debt::Later };
+        if !is_ours {
+            self.side(party.other()).hurry();
+        }
+    }
+
+    fn upkeep(&self, party: Party) -> &Upkeep {
+        match party {
+            Party::Client => &self.settings.client,
+            Party::Backend => &self.settings.backend,
+        }
+    }
+
     /// Does what the pulse of an end wants done now.
     pub(super) fn beat(&mut self, party: Party, now: Duration) {
         let is_reading = self.side(party.other()).backlog() == 0;
@@ -216,7 +336,10 @@ impl Session {
             Party::Backend => &settings.backend,
         };
         let side = self.side(party);
-        let facts = Facts { can_write: side.backlog() == 0, is_reading, path: side.stream.path() };
+        // A ping may stand between the frames of a message, anything else only between two messages.
+        let is_between = side.role.is_some() && upkeep.beat.is_none() || side.encoder.is_between_messages();
+        let can_write = side.backlog() == 0 && is_between;
+        let facts = Facts { can_write, is_reading, path: side.stream.path() };
         let Some(vigil) = &mut side.vigil else {
             return;
         };
@@ -235,7 +358,10 @@ impl Session {
             Action::Beat => {
                 let nonce: u32 = rand::random();
                 vigil.pulse.beaten(nonce);
-                side.ping(&nonce.to_be_bytes());
+                match vigil.pulse.means() {
+                    Means::Legacy => side.encoder.beat(&mut side.unsent),
+                    Means::Ping | Means::Keepalive => side.ping(&nonce.to_be_bytes()),
+                }
             }
             Action::Dead { silence } => {
                 side.leave_network(Departure::Lost { silence });

@@ -2,6 +2,7 @@
 
 mod config;
 mod kept;
+mod legacy;
 mod peers;
 mod pulse;
 mod redial;

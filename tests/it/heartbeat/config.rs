@@ -70,7 +70,7 @@ fn what_is_written_for_an_end_goes_before_what_is_written_for_all() {
                 backend = { url = \"ws://127.0.0.1:1/\", heartbeat = \"wechat\" }\n";
     let config = natpulse::config::Config::parse("test", text, std::iter::empty()).unwrap();
     let bridge = &config.bridges[0];
-    let listen = &bridge.listen.heartbeat;
+    let listen = &bridge.listen.heartbeat.settings;
     assert_eq!((listen.min.as_secs(), listen.margin_permille, listen.explore), (30, 25, false));
     let written = config.to_string();
     let again = natpulse::config::Config::parse("test", &written, std::iter::empty()).unwrap();

@@ -37,7 +37,7 @@ async fn ending(natpulse: &Natpulse) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_client_that_answers_nothing_is_found_on_time_and_its_backend_told() {
+async fn a_client_that_answers_nothing_is_found_on_time_and_itsbackend_told() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let natpulse = to_records(&server).await;
     let fds = natpulse.fds();
@@ -73,7 +73,7 @@ async fn a_client_that_answers_nothing_is_found_on_time_and_its_backend_told() {
 async fn a_client_that_answers_lives_and_each_beat_has_a_payload_of_its_own() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let natpulse = to_records(&server).await;
-    let (mut client, _backend) = session(&natpulse, &server).await;
+    let (mut client, backend) = session(&natpulse, &server).await;
     let mut payloads = std::collections::HashSet::new();
     for _ in 0..20 {
         let ping = within("a beat", client.frame()).await.unwrap();
@@ -82,6 +82,7 @@ async fn a_client_that_answers_lives_and_each_beat_has_a_payload_of_its_own() {
         client.send(FIN | PONG, &ping.payload).await.unwrap();
     }
     assert!(natpulse.logged("session closed").is_empty());
+    drop((client, backend));
     natpulse.stop().await;
 }
 
@@ -89,7 +90,7 @@ async fn a_client_that_answers_lives_and_each_beat_has_a_payload_of_its_own() {
 async fn the_clients_own_beats_count_as_ours() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let natpulse = to_records(&server).await;
-    let (mut client, _backend) = session(&natpulse, &server).await;
+    let (mut client, backend) = session(&natpulse, &server).await;
     let mut clock = tokio::time::interval(Duration::from_millis(50));
     for _ in 0..30 {
         clock.tick().await;
@@ -97,11 +98,12 @@ async fn the_clients_own_beats_count_as_ours() {
         let answer = within("an answer", client.frame()).await.unwrap();
         assert_eq!((answer.opcode(), answer.payload), (PONG, b"mine".to_vec()), "no beat of natpulse's");
     }
+    drop((client, backend));
     natpulse.stop().await;
 }
 
 #[tokio::test]
-async fn a_websocket_backend_is_beaten_alike() {
+async fn a_websocketbackend_is_beaten_alike() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let natpulse = Natpulse::start(&format!(
         "[heartbeat]\npolicy = \"off\"\n[[bridge]]\nname = \"b\"\n\
@@ -131,12 +133,13 @@ async fn a_websocket_backend_is_beaten_alike() {
 async fn a_reply_of_another_payload_is_life_all_the_same() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let natpulse = to_records(&server).await;
-    let (mut client, _backend) = session(&natpulse, &server).await;
+    let (mut client, backend) = session(&natpulse, &server).await;
     for _ in 0..10 {
         assert_eq!(within("a beat", client.frame()).await.unwrap().opcode(), PING);
         client.send(FIN | PONG, b"something else").await.unwrap();
     }
     assert!(natpulse.logged("session closed").is_empty());
+    drop((client, backend));
     natpulse.stop().await;
 }
 

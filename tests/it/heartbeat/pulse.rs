@@ -285,3 +285,16 @@ fn a_path_that_never_answered_the_kernels_probes_is_not_judged_by_them() {
     let (_, dead) = live(&mut pulse, STALL, clear);
     assert_eq!(dead, None);
 }
+
+#[test]
+fn a_hurried_beat_is_due_at_once_and_once() {
+    let mut pulse = pulse(Means::Ping);
+    pulse.hurry();
+    assert_eq!(pulse.deadline(), at(0));
+    let mut beats = Vec::new();
+    poll(&mut pulse, 1_000, &clear(0), &mut beats);
+    pulse.read(at(1_010));
+    assert_eq!(pulse.deadline(), at(1_010 + INTERVAL), "something else was read");
+    assert_eq!(pulse.answered(at(1_020), Some(7)).unwrap().survived, Some(at(1_000)));
+    assert_eq!(beats, [1_000]);
+}
