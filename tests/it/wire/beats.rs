@@ -115,8 +115,8 @@ fn no_complete_record_waits_for_the_rest_of_a_beat() {
 
 #[test]
 fn a_record_that_the_peer_would_take_for_a_beat_is_refused() {
-    let mut record = Vec::new();
-    frame(0x82, false, &[b'x'; LENGTH], &mut record);
+    let mut stream = b"\x82\x02hi".to_vec();
+    frame(0x82, false, &[b'x'; LENGTH], &mut stream);
     for size in [1, 1000, 100_000] {
         for (beat, is_refused) in [(None, false), (Some(magic()), true)] {
             let encoder = End::from_word("u32le").encoder(Kind::Binary);
@@ -125,8 +125,7 @@ fn a_record_that_the_peer_would_take_for_a_beat_is_refused() {
                 None => encoder,
             };
             let mut pipe = Pipe::new(SERVER.decoder(MAX), encoder);
-            pipe.feed(b"\x82\x02hi").unwrap();
-            let result = pipe.feed_in(&record, &[size]);
+            let result = pipe.feed_in(&stream, &[size]);
             assert_eq!(result.is_err(), is_refused, "chunks of {size}");
             if let Err(error) = result {
                 assert_eq!(
@@ -146,19 +145,30 @@ fn a_record_that_turns_out_to_be_a_beat_on_its_way_is_left_unfinished() {
         let beat = on("u32le", BeatForm::Bare, b"\0\0\x01\0magic");
         End::from_word("u32le").encoder(Kind::Binary).with_beat(beat)
     };
-    let header = [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0];
+    // A message of 64 KiB behind one of two bytes, in the same read.
+    let begin = b"\x82\x02hi\x82\x7f\0\0\0\0\0\x01\0\0mag";
+    let sent = b"\x02\0\0\0hi\0\0\x01\0mag";
     let mut pipe = Pipe::new(SERVER.decoder(MAX), encoder());
-    pipe.feed(&[&header[..], b"mag"].concat()).unwrap();
-    assert_eq!(pipe.sent, b"\0\0\x01\0mag");
+    pipe.feed(begin).unwrap();
+    assert_eq!(pipe.sent, sent);
     let rest = [&b"ic"[..], &[b'x'; 0x1_0000 - 5]].concat();
     assert!(matches!(pipe.feed(&rest), Err(WireError::Unframeable(_))));
-    assert_eq!(pipe.sent, b"\0\0\x01\0mag");
+    assert_eq!(pipe.sent, sent);
     assert!(!pipe.encoder.is_between_messages(), "the connection must be reset");
 
     let mut pipe = Pipe::new(SERVER.decoder(MAX), encoder());
-    pipe.feed(&[&header[..], b"mag"].concat()).unwrap();
+    pipe.feed(begin).unwrap();
     pipe.feed(&[&b"!!"[..], &[b'x'; 0x1_0000 - 5]].concat()).unwrap();
-    assert_eq!(pipe.tally.messages, 1);
+    assert_eq!(pipe.tally.messages, 2);
+}
+
+/// An end with a beat needs no more memory for a message: its record begins before all of it has come.
+#[test]
+fn a_long_message_streams_between_ends_with_beats() {
+    let encoder = End::from_word("u32le").encoder(Kind::Binary).with_beat(magic());
+    let mut pipe = Pipe::new(SERVER.decoder(MAX).with_beat(heart()), encoder);
+    pipe.feed(b"\x82\x7f\0\0\0\0\0\x01\0\0x").unwrap();
+    assert_eq!(pipe.sent, b"\0\0\x01\0x");
 }
 
 /// A piece of a byte stream can be cut shorter, so it is never refused.
