@@ -1,10 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::BridgeArguments;
+use crate::config::{self, BridgeArguments};
 
 /// A NAT-keepalive reverse proxy and sidecar: joins WebSocket and length-prefixed TCP, message by message.
 #[derive(Debug, Parser)]
@@ -29,6 +30,7 @@ const EXAMPLES: &str = "Examples:
                                             one WebSocket message is one length-prefixed record
   natpulse bridge tcp://127.0.0.1:9000 ws://example.com:8080/im --framing u32be
                                             the other way: a legacy client crosses a NAT
+  natpulse probe ws://example.com:8080/im   how long this network keeps a silent connection
   natpulse simulate --timeout 180           what each heartbeat policy costs and whom it loses
 
 Settings of the config file can be overridden: NATPULSE__ADMIN__LISTEN=0.0.0.0:9464,
@@ -44,6 +46,8 @@ pub enum Command {
     Check(ConfigFile),
     /// Serve one bridge without a config file
     Bridge(Box<BridgeCommand>),
+    /// Measure how long the network one sits in keeps a silent connection
+    Probe(Probe),
     /// Compare heartbeat policies over models of NATs, in virtual time
     Simulate(Simulate),
 }
@@ -54,6 +58,49 @@ pub struct ConfigFile {
     /// The config file
     #[arg(short, long, value_name = "FILE", default_value = "config.toml")]
     pub config: PathBuf,
+}
+
+/// What is measured.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = PROBE_HELP)]
+pub struct Probe {
+    /// A natpulse beyond the network: ws://HOST:PORT/path of one of its bridges
+    pub url: String,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// The longest silence to try
+    #[arg(long, value_name = "DURATION", default_value = "600s", value_parser = duration)]
+    pub max: Duration,
+    /// The shortest silence to try
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    pub min: Duration,
+    /// How many connections to leave silent at once
+    #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub probes: u8,
+    /// How narrow the result is to be: 2% to 7%
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = percent)]
+    pub precision: u16,
+}
+
+const PROBE_HELP: &str =
+    "Connections that carry nothing are left silent for different times, and then the far \
+natpulse speaks first. Most networks need about four times as long as they keep a silent connection.
+
+Exit status: 0 after a result, 1 without one, 2 for a wrong command line.";
+
+/// A silence of at least 100 ms, under which round trips are all there is to measure, and at most a day.
+fn duration(text: &str) -> Result<Duration, String> {
+    let rule = || "a duration such as 500ms, 30s, 5m or 1h, from 100ms to 24h".to_owned();
+    let is_sane = |duration: &Duration| (100..=86_400_000).contains(&duration.as_millis());
+    config::duration(text).filter(is_sane).ok_or_else(rule)
+}
+
+/// A percentage in thousandths.
+fn percent(text: &str) -> Result<u16, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    let percent = percent.filter(|percent| (2..=7).contains(percent));
+    percent.map(|percent: u16| percent * 10).ok_or_else(|| "a percentage from 2% to 7%".to_owned())
 }
 
 /// What is simulated.

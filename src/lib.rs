@@ -10,6 +10,7 @@
 //! * [`heartbeat`]: how long a connection may be silent. Pure: no IO, no clock.
 //! * [`simulate`]: the same in virtual time, over models of NATs.
 //! * [`networks`]: what was learned about networks, shared by sessions.
+//! * [`probe`]: silent connections between two natpulse, from which that is learned without risk.
 //! * [`close`]: every way a session can end, in one table.
 //! * [`metrics`] and [`admin`]: what is counted, and the port that tells it.
 //!
@@ -29,6 +30,7 @@ pub mod heartbeat;
 pub mod link;
 pub mod metrics;
 pub mod networks;
+pub mod probe;
 pub mod proxy;
 pub mod session;
 pub mod simulate;

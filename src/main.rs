@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use natpulse::admin::Admin;
-use natpulse::cli::{Cli, Command, Simulate};
+use natpulse::cli::{Cli, Command, Probe, Simulate};
 use natpulse::config::{Config, ConfigError, Log, LogFormat};
+use natpulse::link::BackendUrl;
 use natpulse::metrics::Metrics;
+use natpulse::probe::{Measurement, measure};
 use natpulse::proxy::Proxy;
 use natpulse::simulate::{self, Comparison};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -27,6 +29,9 @@ fn main() -> ExitCode {
             print!("{}", simulated(simulate));
         }
         return ExitCode::SUCCESS;
+    }
+    if let Some(Command::Probe(probe)) = cli.command {
+        return probed(&probe);
     }
     let is_check = matches!(cli.command, Some(Command::Check(_)));
     let config = match load(cli) {
@@ -63,6 +68,40 @@ fn main() -> ExitCode {
     }
 }
 
+/// Measures the network, and says what came of it.
+fn probed(probe: &Probe) -> ExitCode {
+    let url = BackendUrl::parse(&probe.url).map_err(|rule| (USAGE, format!("{}: must be {rule}", probe.url)));
+    let url = url.and_then(|url| match probe.min < probe.max {
+        true => Ok(url),
+        false => Err((USAGE, "--min must be shorter than --max".to_owned())),
+    });
+    let measured = url.and_then(|url| {
+        let mut out = std::io::stdout();
+        let what = Measurement {
+            url,
+            min: probe.min,
+            max: probe.max,
+            probes: probe.probes,
+            precision_permille: probe.precision,
+            is_json: probe.json,
+            is_terminal: out.is_terminal(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| (1, format!("cannot start the runtime: {error}")))?;
+        runtime.block_on(measure(&what, &mut out)).map_err(|error| (1, error))
+    });
+    match measured {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, text)) => {
+            #[expect(clippy::print_stderr, reason = "this is for whoever typed the command")]
+            {
+                eprintln!("natpulse probe: {text}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
 /// What each heartbeat policy costs, as text.
 fn simulated(simulate: Simulate) -> String {
     let comparison = Comparison {
@@ -82,7 +121,7 @@ fn load(cli: Cli) -> Result<Config, String> {
     let file = match cli.command {
         Some(Command::Bridge(bridge)) => return Config::from_arguments(&bridge.arguments()).map_err(explain),
         Some(Command::Run(file) | Command::Check(file)) => file,
-        Some(Command::Simulate(_)) | None => {
+        Some(Command::Probe(_) | Command::Simulate(_)) | None => {
             match cli.websockify.arguments().map_err(|error| format!("{error}\n"))? {
                 Some(arguments) => return Config::from_arguments(&arguments).map_err(explain),
                 None => cli.config,

@@ -27,6 +27,8 @@ pub struct Metrics {
 pub enum Handshake {
     /// The session opened.
     Accepted,
+    /// It is a probe of another natpulse, and no session.
+    Probe,
     /// The request was no valid upgrade (400, 405, 426, 431), or nothing that is HTTP.
     Rejected,
     /// The request did not come in time (408).
@@ -38,8 +40,9 @@ pub enum Handshake {
 }
 
 impl Handshake {
-    const ALL: [Handshake; 5] = [
+    const ALL: [Handshake; 6] = [
         Handshake::Accepted,
+        Handshake::Probe,
         Handshake::Rejected,
         Handshake::TimedOut,
         Handshake::BackendFailed,
@@ -49,6 +52,7 @@ impl Handshake {
     fn label(self) -> &'static str {
         match self {
             Handshake::Accepted => "accepted",
+            Handshake::Probe => "probe",
             Handshake::Rejected => "rejected",
             Handshake::TimedOut => "timed_out",
             Handshake::BackendFailed => "backend_failed",

@@ -3,6 +3,7 @@
 //! A session holds a [`Seat`]. It asks for a plan after each silence that a beat has ended, and is woken when another
 //! connection of its network has died so that it beats at once. The lock is taken once per beat, never per message.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
@@ -12,9 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Notify;
 use tracing::info;
 
-use crate::heartbeat::{self, Departure, Learned, NetworkId, NetworkKey, Plan, Settings, Wake};
+use crate::heartbeat::{
+    self, Bracket, Departure, Learned, NetworkId, NetworkKey, Outcome, Plan, ProbeId, Settings, Step, Wake,
+};
 
 /// A table of networks and of who sits in them.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ struct Inner {
     table: heartbeat::Networks,
     /// By seat.
     sitters: Vec<Sitter>,
+    /// Who probes which network, and how to tell them that something has happened there.
+    probings: HashMap<NetworkId, Arc<Notify>>,
 }
 
 #[derive(Debug, Default)]
@@ -47,11 +53,19 @@ pub struct Seat {
     calls: u32,
 }
 
+/// The right to probe a network, as long as it has connections.
+#[derive(Debug)]
+pub struct Probing {
+    networks: Arc<Networks>,
+    network: NetworkId,
+    news: Arc<Notify>,
+}
+
 impl Networks {
     /// An empty table for ends with these settings, which remembers up to `capacity` networks.
     pub fn new(settings: Settings, capacity: usize) -> Arc<Networks> {
         let table = heartbeat::Networks::new(settings, capacity);
-        let inner = Mutex::new(Inner { table, sitters: Vec::new() });
+        let inner = Mutex::new(Inner { table, sitters: Vec::new(), probings: HashMap::new() });
         Arc::new(Networks { inner, calls: AtomicU32::new(0) })
     }
 
@@ -106,7 +120,8 @@ impl Networks {
         let Wake::Network(network) = wake else {
             return;
         };
-        let Inner { table, sitters } = &mut *inner;
+        let Inner { table, sitters, probings } = &mut *inner;
+        probings.get(&network).inspect(|news| news.notify_one());
         let mut wakers = Vec::new();
         for seat in table.seats(network) {
             let sitter = &mut sitters[seat.index()];
@@ -138,6 +153,27 @@ impl Seat {
         std::mem::take(&mut self.networks().lock().sitters[self.seat.index()].is_called)
     }
 
+    /// The far end is natpulse, so that probes will tell how long the network keeps a silent connection. To be said
+    /// before the first plan is asked for, or that may be a trial.
+    pub fn far_is_natpulse(&self) {
+        let mut inner = self.networks().lock();
+        let network = inner.table.network(self.seat);
+        inner.table.probe(network);
+    }
+
+    /// The right to probe the connection's network, where that is to be done and nobody has it yet.
+    pub fn probing(&self) -> Option<Probing> {
+        let networks = self.networks.as_ref()?;
+        let mut inner = networks.lock();
+        let network = inner.table.network(self.seat);
+        if !inner.table.is_probed(network) || inner.probings.contains_key(&network) {
+            return None;
+        }
+        let news = Arc::new(Notify::new());
+        inner.probings.insert(network, news.clone());
+        Some(Probing { networks: networks.clone(), network, news })
+    }
+
     /// How long the connection may be silent from now on.
     pub fn plan(&self) -> Plan {
         self.networks().lock().table.plan(self.seat, now())
@@ -166,6 +202,12 @@ impl Seat {
             Departure::Reset { .. } => tell(&inner.table, network, "a connection was reset after a silence"),
             Departure::Goodbye => {}
         }
+        let is_empty = inner.table.seats(network).next().is_none();
+        let news =
+            if is_empty { inner.probings.remove(&network) } else { inner.probings.get(&network).cloned() };
+        if let Some(news) = news.filter(|_| is_empty || departure != Departure::Goodbye) {
+            news.notify_one();
+        }
         networks.call(inner, wake);
     }
 }
@@ -186,7 +228,63 @@ fn tell(table: &heartbeat::Networks, network: NetworkId, what: &str) {
     }
 }
 
-fn now() -> Duration {
+impl Probing {
+    /// Waits until something has happened in the network that may change what is to be done.
+    pub async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// What to do next; `None` once the network's last connection has gone, and the right with it.
+    pub fn step(&self) -> Option<Step> {
+        let mut inner = self.lock()?;
+        Some(inner.table.probe_step(self.network, now()))
+    }
+
+    /// A probe ended; `None` as above.
+    pub fn ended(&self, probe: ProbeId, outcome: Outcome) -> Option<()> {
+        let mut inner = self.lock()?;
+        let wake = inner.table.probed(self.network, probe, outcome, now());
+        self.networks.call(inner, wake);
+        Some(())
+    }
+
+    /// What the network has shown; `None` as above.
+    pub fn bracket(&self) -> Option<Bracket> {
+        match self.lock()?.table.learned(self.network) {
+            Learned::Smart(bracket) => Some(*bracket),
+            Learned::Nothing | Learned::Wechat(_) => None,
+        }
+    }
+
+    /// What the network is called; `None` as above.
+    pub fn name(&self) -> Option<String> {
+        Some(self.lock()?.table.key(self.network).to_string())
+    }
+
+    /// What was chosen for this network and all others of its table.
+    pub fn settings(&self) -> Settings {
+        self.networks.lock().table.settings().clone()
+    }
+
+    /// The table, if this is still the one who probes: another network may have taken the place of one that was left.
+    fn lock(&self) -> Option<MutexGuard<'_, Inner>> {
+        let inner = self.networks.lock();
+        let holder = inner.probings.get(&self.network);
+        let is_ours = holder.is_some_and(|news| Arc::ptr_eq(news, &self.news));
+        is_ours.then_some(inner)
+    }
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        if let Some(mut inner) = self.lock() {
+            inner.probings.remove(&self.network);
+        }
+    }
+}
+
+/// The time since the UNIX epoch.
+pub fn now() -> Duration {
     // A clock before 1970 is a clock that was never set; what is learned by it is old at once.
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

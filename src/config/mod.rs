@@ -14,6 +14,7 @@ mod write;
 pub use bridge::{Backend, Bridge, Listen};
 pub use heartbeat::{Heartbeat, LegacyBeat};
 pub use source::Origin;
+pub use units::duration;
 
 use std::fmt;
 use std::net::SocketAddr;

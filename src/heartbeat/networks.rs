@@ -124,11 +124,6 @@ impl Networks {
         self.networks[network.0 as usize].seats.iter().copied()
     }
 
-    /// What a network is called.
-    pub fn key(&self, network: NetworkId) -> &NetworkKey {
-        &self.networks[network.0 as usize].key
-    }
-
     /// What a network has shown.
     pub fn learned(&self, network: NetworkId) -> &Learned {
         &self.networks[network.0 as usize].learned
@@ -141,6 +136,16 @@ impl Networks {
         if self.settings.probes > 0 && matches!(network.learned, Learned::Smart(_)) {
             network.prober.get_or_insert_with(|| Box::new(Prober::default()));
         }
+    }
+
+    /// Whether connections that carry nothing are left silent on a network.
+    pub fn is_probed(&self, network: NetworkId) -> bool {
+        self.networks[network.0 as usize].prober.is_some()
+    }
+
+    /// What a network is called.
+    pub fn key(&self, network: NetworkId) -> &NetworkKey {
+        &self.networks[network.0 as usize].key
     }
 
     /// What to do with the probes of a network; see [`Prober`].

@@ -130,7 +130,9 @@ impl Prober {
             }
         }
         let again_at = bracket.again(settings).map_or(Duration::MAX, |(_, at)| at);
-        Step::Rest { until: again_at.min(self.canary_at) }
+        // Where nothing is proven there is nothing for a canary to repeat.
+        let canary_at = if bracket.proven_ms > 0 { self.canary_at } else { Duration::MAX };
+        Step::Rest { until: again_at.min(canary_at) }
     }
 
     fn start(&mut self, silence_ms: u32, purpose: Purpose) -> Step {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::task::Poll;
 
 use http_body_util::Empty;
@@ -19,7 +20,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::endpoint::Authority;
-use super::upgrade::{MAX_HEADER, has_token};
+use super::upgrade::{MAX_HEADER, NATPULSE, has_token};
 use super::{BackendUrl, Echo, Stream};
 
 /// A backend that is ready to be spoken to.
@@ -31,6 +32,8 @@ pub struct Dialled {
     pub early: Bytes,
     /// The subprotocol that a WebSocket backend chose.
     pub subprotocol: Option<String>,
+    /// Whether it says that it is natpulse.
+    pub is_natpulse: bool,
 }
 
 /// Why a backend could not be reached.
@@ -83,9 +86,23 @@ pub async fn dial(url: &BackendUrl, subprotocols: &[String], longest: u64) -> Re
             shake_hands(stream, authority, path_and_query, subprotocols).await
         }
         BackendUrl::Echo | BackendUrl::Unix(_) | BackendUrl::Tcp(_) => {
-            Ok(Dialled { stream, early: Bytes::new(), subprotocol: None })
+            Ok(Dialled { stream, early: Bytes::new(), subprotocol: None, is_natpulse: false })
         }
     }
+}
+
+/// Dials a WebSocket as [`dial`] does, at an address that its name was resolved to earlier.
+///
+/// # Errors
+/// As there.
+pub async fn dial_at(
+    address: SocketAddr,
+    authority: &Authority,
+    path_and_query: &str,
+    subprotocols: &[String],
+) -> Result<Dialled, DialError> {
+    let stream = Stream::tcp(TcpStream::connect(address).await?)?;
+    shake_hands(stream, authority, path_and_query, subprotocols).await
 }
 
 async fn connect(authority: &Authority) -> io::Result<Stream> {
@@ -105,7 +122,8 @@ async fn shake_hands(
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
-        .header(SEC_WEBSOCKET_KEY, &key);
+        .header(SEC_WEBSOCKET_KEY, &key)
+        .header(NATPULSE, "1");
     if !subprotocols.is_empty() {
         request = request.header(SEC_WEBSOCKET_PROTOCOL, subprotocols.join(", "));
     }
@@ -132,8 +150,9 @@ async fn shake_hands(
     .await?;
     let response = response.expect("the loop ends with a response");
     let subprotocol = check(&response, &key, subprotocols).map_err(DialError::Refused)?;
+    let is_natpulse = response.headers().contains_key(NATPULSE);
     let parts = connection.into_parts();
-    Ok(Dialled { stream: parts.io.into_inner(), early: parts.read_buf, subprotocol })
+    Ok(Dialled { stream: parts.io.into_inner(), early: parts.read_buf, subprotocol, is_natpulse })
 }
 
 /// The client's checks of RFC 6455 section 4.1; returns the subprotocol agreed on.

@@ -8,7 +8,7 @@ mod stream;
 mod tcp_info;
 mod upgrade;
 
-pub use dial::{DialError, Dialled, dial};
+pub use dial::{DialError, Dialled, dial, dial_at};
 pub use echo::Echo;
 pub use endpoint::{Authority, BackendUrl, ListenUrl};
 pub use listen::Listener;

@@ -26,6 +26,10 @@ use super::{Dialled, Stream};
 /// Largest request head in bytes, request line included: what common servers allow.
 pub(super) const MAX_HEADER: usize = 8 * 1024;
 
+/// The header by which a natpulse that dials says that it is one, and one that is dialled answers with its name. To
+/// anyone else it is one more header that nobody knows.
+pub(super) const NATPULSE: &str = "natpulse";
+
 /// What a client asks for.
 #[derive(Debug)]
 pub struct Wanted {
@@ -35,6 +39,13 @@ pub struct Wanted {
     pub upgrade: Result<Vec<String>, Refusal>,
     /// Whether it is an ordinary request for a page.
     pub is_plain_get: bool,
+}
+
+impl Wanted {
+    /// Whether a subprotocol is among those that are offered.
+    pub fn offers(&self, subprotocol: &str) -> bool {
+        self.upgrade.as_ref().is_ok_and(|offered| offered.iter().any(|name| name == subprotocol))
+    }
 }
 
 /// Why no session opens, and the HTTP answer that says so.
@@ -61,8 +72,8 @@ pub enum Answer {
     Open {
         /// Which bridge, as the caller counts them.
         route: usize,
-        /// Its backend.
-        dialled: Dialled,
+        /// Its backend; `None` where natpulse answers the client itself.
+        dialled: Option<Dialled>,
         /// The subprotocol chosen.
         subprotocol: Option<String>,
     },
@@ -81,8 +92,8 @@ pub struct Opened {
     pub early: Bytes,
     /// Which bridge it is for.
     pub route: usize,
-    /// The bridge's backend.
-    pub dialled: Dialled,
+    /// The bridge's backend; `None` where natpulse answers the client itself.
+    pub dialled: Option<Dialled>,
 }
 
 /// Why a connection has not become one, and is closed.
@@ -99,13 +110,15 @@ pub enum NotOpened {
 }
 
 /// Serves one request on a fresh connection: `decide` says what becomes of it. A client that takes longer
-/// than `patience` to ask is sent away.
+/// than `patience` to ask is sent away; one that says that it is natpulse is told that we are, by the name of
+/// `instance`.
 ///
 /// # Errors
 /// Why there is no session; the client has been told where that is possible.
 pub async fn upgrade<F>(
     stream: Stream,
     patience: Duration,
+    instance: &str,
     decide: impl Fn(Wanted) -> F,
 ) -> Result<Opened, NotOpened>
 where
@@ -119,10 +132,11 @@ where
         Box::pin(async move {
             asked.store(true, Ordering::Relaxed);
             let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
+            let instance = request.headers().contains_key(NATPULSE).then_some(instance);
             let response = match decide(wanted(&request)).await {
                 Answer::Open { route, dialled, subprotocol } => {
                     *opened_by.lock().expect("nobody panics with this lock") = Some((route, dialled));
-                    switching(key.as_ref(), subprotocol.as_deref())
+                    switching(key.as_ref(), subprotocol.as_deref(), instance)
                 }
                 Answer::Page(html) => {
                     let html_type = HeaderValue::from_static("text/html; charset=utf-8");
@@ -249,7 +263,11 @@ pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> 
     values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
 }
 
-fn switching(key: Option<&HeaderValue>, subprotocol: Option<&str>) -> Response<Full<Bytes>> {
+fn switching(
+    key: Option<&HeaderValue>,
+    subprotocol: Option<&str>,
+    instance: Option<&str>,
+) -> Response<Full<Bytes>> {
     let accept = derive_accept_key(key.map_or(&[][..], HeaderValue::as_bytes));
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -259,6 +277,9 @@ fn switching(key: Option<&HeaderValue>, subprotocol: Option<&str>) -> Response<F
     headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept).expect("base64 is a header value"));
     if let Some(name) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    if let Some(instance) = instance.and_then(|instance| HeaderValue::from_str(instance).ok()) {
+        headers.insert(NATPULSE, instance);
     }
     response
 }

@@ -21,6 +21,7 @@ use crate::close::{Party, Severity};
 use crate::config::{Bridge, Config, Server};
 use crate::link::{Answer, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade};
 use crate::metrics::{Handshake, Metrics};
+use crate::probe::{self, Instance};
 use crate::session::{Ended, Session};
 use redial::Redial;
 use route::Route;
@@ -30,6 +31,10 @@ use school::School;
 const RESERVED_DESCRIPTORS: u64 = 160;
 /// A session is two connections.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
+/// Probes of other natpulse that are served at one time: one for so many descriptors, within these bounds. They are
+/// silent for long, but few: a network that is measured needs one now and then.
+const DESCRIPTORS_PER_PROBE: u64 = 64;
+const PROBES: (u64, u64) = (8, 4096);
 /// Clients that may be told at one time that there is no room; more are simply disconnected.
 const REFUSALS: usize = 32;
 /// How long accepting rests when descriptors have run out.
@@ -46,7 +51,14 @@ const LATECOMER: Duration = Duration::from_secs(1);
 /// The number of a route, and its session that can begin; boxed, because every async function that passes a
 /// value on holds a copy of it.
 type OpenedSession = (usize, Box<Session>);
-type Opening = Pin<Box<dyn Future<Output = Option<OpenedSession>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Option<Admitted>> + Send>>;
+
+/// A client that was let in.
+enum Admitted {
+    Session(OpenedSession),
+    /// Another natpulse's probe, to be served.
+    Probe(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
 
 /// A proxy that has bound its sockets and is ready to run.
 #[derive(Debug)]
@@ -72,6 +84,8 @@ struct Shared {
     tasks: TaskTracker,
     permits: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
+    instance: Instance,
     next_session: AtomicU64,
 }
 
@@ -99,7 +113,8 @@ impl Proxy {
     /// The first socket that could not be bound.
     pub async fn bind(config: Config, metrics: &Metrics, descriptors: u64) -> Result<Proxy, BindError> {
         let Server { drain_window, max_sessions, handshake_timeout } = config.server;
-        let affordable = descriptors.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_SESSION;
+        let probes = (descriptors / DESCRIPTORS_PER_PROBE).clamp(PROBES.0, PROBES.1);
+        let affordable = descriptors.saturating_sub(RESERVED_DESCRIPTORS + probes) / DESCRIPTORS_PER_SESSION;
         let affordable = usize::try_from(affordable).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
         let sessions = max_sessions.map_or(affordable, |sessions| sessions.min(affordable));
         if max_sessions.is_some_and(|wanted| wanted > sessions) {
@@ -111,6 +126,8 @@ impl Proxy {
             tasks: TaskTracker::new(),
             permits: Arc::new(Semaphore::new(sessions)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
+            probes: Arc::new(Semaphore::new(probes as usize)),
+            instance: Instance(rand::random()),
             next_session: AtomicU64::new(1),
         });
         let mut groups: Vec<Vec<Bridge>> = Vec::new();
@@ -253,8 +270,16 @@ impl Door {
 
     /// Serves one client from its first byte to its last.
     async fn serve(self: Arc<Self>, opening: Opening, mut permit: Option<OwnedSemaphorePermit>) {
-        if let Some((route, mut session)) = opening.await {
-            self.shared.run(&mut session, &self.routes[route], &mut permit).await;
+        match opening.await {
+            Some(Admitted::Session((route, mut session))) => {
+                self.shared.run(&mut session, &self.routes[route], &mut permit).await;
+            }
+            Some(Admitted::Probe(probe)) => {
+                // It is no session, and takes nobody's place.
+                drop(permit.take());
+                probe.await;
+            }
+            None => {}
         }
     }
 
@@ -276,12 +301,12 @@ impl Door {
     }
 
     /// A byte stream is a session as soon as its backend is there.
-    async fn open(&self, stream: Stream) -> Option<OpenedSession> {
+    async fn open(&self, stream: Stream) -> Option<Admitted> {
         let route = &self.routes[0];
         match route.dial(&route.bridge.subprotocols).await {
             Some(dialled) => {
                 route.metrics.handshake(Handshake::Accepted);
-                Some((0, Box::new(route.session(stream, &[], dialled))))
+                Some(Admitted::Session((0, Box::new(route.session(stream, &[], dialled)))))
             }
             None => {
                 route.metrics.handshake(Handshake::BackendFailed);
@@ -292,22 +317,32 @@ impl Door {
         }
     }
 
-    async fn handshake(&self, stream: Stream, has_room: bool) -> Option<OpenedSession> {
+    async fn handshake(&self, stream: Stream, has_room: bool) -> Option<Admitted> {
         let asked = AtomicU64::new(0);
         let decide = async |wanted: Wanted| {
             let Some(index) = self.find(&wanted.path) else {
                 return Answer::Refuse(Refusal::NotFound);
             };
             asked.store(index as u64, Ordering::Relaxed);
-            self.routes[index].answer(index, wanted, has_room && !self.shared.drain.is_cancelled()).await
+            let is_full = self.shared.probes.available_permits() == 0;
+            let has_room = has_room
+                && !self.shared.drain.is_cancelled()
+                && !(wanted.offers(probe::SUBPROTOCOL) && is_full);
+            self.routes[index].answer(index, wanted, has_room).await
         };
-        let upgraded = upgrade(stream, self.shared.handshake_timeout, decide).await;
+        let instance = self.shared.instance.to_string();
+        let upgraded = upgrade(stream, self.shared.handshake_timeout, &instance, decide).await;
         // What asked for no bridge is counted with the first one of its address.
         let metrics = &self.routes[asked.into_inner() as usize].metrics;
         let result = match upgraded {
-            Ok(Opened { stream, early, route, dialled }) => {
+            Ok(Opened { stream, early, route, dialled: Some(dialled) }) => {
                 metrics.handshake(Handshake::Accepted);
-                return Some((route, Box::new(self.routes[route].session(stream, &early, dialled))));
+                let session = self.routes[route].session(stream, &early, dialled);
+                return Some(Admitted::Session((route, Box::new(session))));
+            }
+            Ok(Opened { stream, early, route, dialled: None }) => {
+                metrics.handshake(Handshake::Probe);
+                return self.probe(stream, &early, route);
             }
             Err(NotOpened::Page) => return None,
             Err(NotOpened::Refused(Refusal::BadGateway)) => Handshake::BackendFailed,
@@ -318,6 +353,17 @@ impl Door {
         debug!(?result, "no session opened");
         metrics.handshake(result);
         None
+    }
+
+    /// Another natpulse's probe, if there is room for it.
+    fn probe(&self, stream: Stream, early: &[u8], route: usize) -> Option<Admitted> {
+        let permit = self.shared.probes.clone().try_acquire_owned().ok()?;
+        let (network, early) = (self.routes[route].network_of(&stream), early.to_vec());
+        let (instance, drain) = (self.shared.instance, self.shared.drain.clone());
+        Some(Admitted::Probe(Box::pin(async move {
+            probe::serve(stream, &early, instance, network, &drain).await;
+            drop(permit);
+        })))
     }
 
     /// The bridge for a path: the one that names it, else the one whose path ends in `*` and fits best.
@@ -341,11 +387,19 @@ fn is_about_the_client(error: &io::Error) -> bool {
 }
 
 impl Shared {
+    /// Sees to the network of a session's backend being probed, where that is to be done and nobody does it yet.
+    fn watch(&self, route: &Route, session: &Session) {
+        if let Some(prober) = route.prober(session) {
+            self.tasks.spawn(probe::watch(prober, route.bridge.name.clone(), self.drain.clone()));
+        }
+    }
+
     /// Runs a session, and tells the log and the metrics about it.
     async fn run(&self, session: &mut Session, route: &Route, permit: &mut Option<OwnedSemaphorePermit>) {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed);
         let active = route.metrics.open();
         info!(bridge = route.bridge.name, session = number, "session opened");
+        self.watch(route, session);
         let mut redial = None;
         let outcome = loop {
             match session.run(&route.metrics, &self.drain).await {
@@ -364,7 +418,9 @@ impl Shared {
             match Box::pin(redial.dial(route, session, &self.drain)).await {
                 Some(dialled) => {
                     info!(bridge = route.bridge.name, session = number, "the backend is back");
-                    session.resume(route.backend_side(dialled));
+                    let is_natpulse = dialled.is_natpulse;
+                    session.resume(route.backend_side(dialled), is_natpulse);
+                    self.watch(route, session);
                 }
                 None => session.give_up(),
             }

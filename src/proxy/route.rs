@@ -1,5 +1,6 @@
 //! One bridge at work: what it answers, whom it dials, how its two ends speak.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tracing::warn;
 use crate::config::Bridge;
 use crate::link::{Answer, BackendUrl, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
 use crate::metrics::BridgeMetrics;
+use crate::probe::{self, Prober, Target};
 use crate::session::{RecordKind, Session, Settings, Side, Upkeep};
 use crate::wire::websocket::{self, Role};
 use crate::wire::{Decoder, Encoder, Kind};
@@ -43,12 +45,17 @@ impl Route {
         if self.bridge.demo && wanted.is_plain_get {
             return Answer::Page(include_str!("demo.html"));
         }
+        let is_probe = wanted.offers(probe::SUBPROTOCOL);
         let offered = match wanted.upgrade {
             Ok(offered) => offered,
             Err(refusal) => return Answer::Refuse(refusal),
         };
         if !has_room {
             return Answer::Refuse(Refusal::Unavailable);
+        }
+        if is_probe {
+            let subprotocol = Some(probe::SUBPROTOCOL.to_owned());
+            return Answer::Open { route: index, dialled: None, subprotocol };
         }
         // A bridge that names no subprotocols leaves the choice to a WebSocket backend.
         let ours = &self.bridge.subprotocols;
@@ -57,7 +64,7 @@ impl Route {
         match self.dial(&offers).await {
             Some(dialled) => {
                 let subprotocol = chosen.or_else(|| dialled.subprotocol.clone());
-                Answer::Open { route: index, dialled, subprotocol }
+                Answer::Open { route: index, dialled: Some(dialled), subprotocol }
             }
             None => Answer::Refuse(Refusal::BadGateway),
         }
@@ -79,8 +86,26 @@ impl Route {
     /// A session between a client and the backend that was dialled for it.
     pub(super) fn session(&self, client: Stream, early: &[u8], dialled: Dialled) -> Session {
         let client = self.client_side(client, early);
+        let is_natpulse = dialled.is_natpulse;
         let backend = self.backend_side(dialled);
-        Session::new(client, backend, self.settings.clone())
+        Session::new(client, backend, self.settings.clone(), is_natpulse)
+    }
+
+    /// The probes of the network between a session's backend and us, where nobody probes it yet.
+    pub(super) fn prober(&self, session: &Session) -> Option<Prober> {
+        let BackendUrl::Ws { authority, path_and_query } = &self.bridge.backend.url else {
+            return None;
+        };
+        let (probing, address) = session.probing()?;
+        let address = SocketAddr::new(address, authority.port);
+        let target = Target { address, authority: authority.clone(), path_and_query: path_and_query.clone() };
+        Some(Prober::new(probing, target))
+    }
+
+    /// What the network of a client is called.
+    pub(super) fn network_of(&self, client: &Stream) -> String {
+        let network = client.addresses().map(|(_, theirs)| self.settings.client.prefix(theirs).to_string());
+        network.unwrap_or_else(|| "local".to_owned())
     }
 
     fn client_side(&self, stream: Stream, early: &[u8]) -> Side {

@@ -99,8 +99,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session between two ends that are ready to speak.
-    pub fn new(client: Side, backend: Side, settings: Arc<Settings>) -> Self {
+    /// A session between two ends that are ready to speak, of which the backend may be natpulse.
+    pub fn new(client: Side, backend: Side, settings: Arc<Settings>, is_natpulse: bool) -> Self {
         let now = Instant::now();
         let mut session = Session {
             client,
@@ -117,7 +117,7 @@ impl Session {
             last_look: now,
             timer: None,
         };
-        session.keep_alive();
+        session.keep_alive(is_natpulse);
         session
     }
 

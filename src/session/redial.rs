@@ -10,15 +10,15 @@ impl Session {
         self.client.stream.is_gone()
     }
 
-    /// Goes on with this connection to the backend.
-    pub fn resume(&mut self, backend: Side) {
+    /// Goes on with this connection to the backend, which may be natpulse.
+    pub fn resume(&mut self, backend: Side, is_natpulse: bool) {
         self.backend = backend;
         self.lacks_backend = false;
         self.reason = None;
         // The new connection has a place of its own in its network, and is not watched yet.
         self.is_watching = false;
         let age = self.begun.elapsed();
-        self.backend.keep_alive(Party::Backend, age, &self.settings.backend);
+        self.backend.keep_alive(Party::Backend, age, &self.settings.backend, is_natpulse);
     }
 
     /// There will be no other connection: the client is told that its backend is gone.

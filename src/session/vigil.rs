@@ -1,5 +1,6 @@
 //! Keeping an end alive: what its pulse and its network decide, done.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::Session;
 use super::side::{Flow, Side};
 use crate::close::{CloseReason, Party};
 use crate::heartbeat::{self, Action, Departure, Facts, Means, NetworkKey, Patience, Plan, Policy, Pulse};
-use crate::networks::{Networks, Seat};
+use crate::networks::{Networks, Probing, Seat};
 use crate::wire::Beat;
 
 /// How the ends of one kind are kept alive.
@@ -86,13 +87,17 @@ const JITTER: f32 = 0.025;
 const FIRST_PHASE: f32 = 0.5;
 
 impl Upkeep {
-    fn network(&self, party: Party, ours: std::net::IpAddr, theirs: std::net::IpAddr) -> NetworkKey {
-        let prefix = |address| NetworkKey::of(address, self.ipv4_prefix, self.ipv6_prefix);
+    fn network(&self, party: Party, ours: IpAddr, theirs: IpAddr) -> NetworkKey {
         match party {
-            Party::Client => prefix(theirs),
+            Party::Client => self.prefix(theirs),
             // The way to a backend is through the network that we are in ourselves.
-            Party::Backend => NetworkKey::named(&format!("{theirs} from {}", prefix(ours))),
+            Party::Backend => NetworkKey::named(&format!("{theirs} from {}", self.prefix(ours))),
         }
+    }
+
+    /// The network of an address.
+    pub fn prefix(&self, address: IpAddr) -> NetworkKey {
+        NetworkKey::of(address, self.ipv4_prefix, self.ipv6_prefix)
     }
 
     fn patience(&self) -> Patience {
@@ -125,7 +130,7 @@ impl Vigil {
 impl Side {
     /// Keeps the end alive from now on, if it can be: over WebSocket with pings, over any other TCP connection with
     /// the kernel's keepalive.
-    pub(super) fn keep_alive(&mut self, party: Party, now: Duration, upkeep: &Upkeep) {
+    pub(super) fn keep_alive(&mut self, party: Party, now: Duration, upkeep: &Upkeep, is_natpulse: bool) {
         let Some(interval) = upkeep.heartbeat.shortest() else {
             return;
         };
@@ -144,6 +149,9 @@ impl Side {
         let seat = addresses
             .filter(|_| learns)
             .map(|(ours, theirs)| upkeep.networks.join(upkeep.network(party, ours, theirs), theirs));
+        if let Some(seat) = seat.as_ref().filter(|_| is_natpulse) {
+            seat.far_is_natpulse();
+        }
         let pulse = Pulse::new(means, now, interval);
         let mut vigil = Vigil {
             pulse,
@@ -272,10 +280,17 @@ impl Side {
 }
 
 impl Session {
-    /// Keeps both ends alive from now on.
-    pub(super) fn keep_alive(&mut self) {
-        self.client.keep_alive(Party::Client, Duration::ZERO, &self.settings.client);
-        self.backend.keep_alive(Party::Backend, Duration::ZERO, &self.settings.backend);
+    /// Keeps both ends alive from now on; the backend may be natpulse.
+    pub(super) fn keep_alive(&mut self, is_natpulse: bool) {
+        self.client.keep_alive(Party::Client, Duration::ZERO, &self.settings.client, false);
+        self.backend.keep_alive(Party::Backend, Duration::ZERO, &self.settings.backend, is_natpulse);
+    }
+
+    /// The right to probe the network that the backend is reached through, where that is to be done and nobody does it
+    /// yet, and the backend's address.
+    pub fn probing(&self) -> Option<(Probing, IpAddr)> {
+        let (_, address) = self.backend.stream.addresses()?;
+        Some((self.backend.vigil.as_ref()?.seat.as_ref()?.probing()?, address))
     }
 
     /// Has this task woken when an end must beat at once.

@@ -27,6 +27,7 @@ mod measure;
 mod namespace;
 mod nat;
 mod pairs;
+mod probe;
 mod process;
 mod raw;
 mod regression;

@@ -6,19 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module of the crate and those of ours that it may import.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("wire", &[]),
     ("close", &[]),
     ("heartbeat", &[]),
     ("simulate", &["heartbeat"]),
     ("networks", &["heartbeat"]),
     ("link", &["heartbeat"]),
+    ("probe", &["heartbeat", "link", "networks", "wire"]),
     ("metrics", &["close", "wire"]),
     ("session", &["close", "heartbeat", "link", "metrics", "networks", "wire"]),
     ("config", &["heartbeat", "link", "session", "wire"]),
     ("cli", &["config"]),
     ("admin", &["metrics"]),
-    ("proxy", &["close", "config", "heartbeat", "link", "metrics", "networks", "session", "wire"]),
+    ("proxy", &["close", "config", "heartbeat", "link", "metrics", "networks", "probe", "session", "wire"]),
 ];
 
 /// Modules that are pure, and what they therefore must not touch.

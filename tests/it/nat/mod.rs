@@ -1,7 +1,7 @@
 //! Connections through a real NAT, the kernel's own, that forgets those that are silent for too long.
 
 mod control;
-mod network;
+pub mod network;
 mod plain;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,16 +15,16 @@ use crate::process::within;
 
 /// natpulse on both sides of a NAT, TCP into the first, WebSocket through the NAT, and TCP from the second to a
 /// service that the test plays itself, so that it sees what arrives and may speak first.
-struct Crossing<'nat> {
+pub struct Crossing<'nat> {
     nat: &'nat Nat,
-    near: Natpulse,
-    far: Natpulse,
+    pub near: Natpulse,
+    pub far: Natpulse,
     service: TcpListener,
 }
 
 impl Crossing<'_> {
-    /// Both with these settings of a bridge.
-    async fn start<'nat>(nat: &'nat Nat, settings: &str) -> Crossing<'nat> {
+    /// Both with these settings of a bridge, or a table that follows it.
+    pub async fn start<'nat>(nat: &'nat Nat, settings: &str) -> Crossing<'nat> {
         let service = nat.server.listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let far = format!(
             r#"
@@ -52,7 +52,7 @@ impl Crossing<'_> {
     }
 
     /// A session over which messages cross.
-    async fn session(&self) -> Session {
+    pub async fn session(&self) -> Session {
         let both =
             async { tokio::join!(self.nat.device.connect(self.near.addr("near")), self.service.accept()) };
         let (device, service) = within("a session", both).await;
@@ -73,7 +73,7 @@ impl Crossing<'_> {
 }
 
 /// Both ends of a session, in the test's hands.
-struct Session {
+pub struct Session {
     device: (Sender, Receiver),
     service: (Sender, Receiver),
 }
@@ -84,12 +84,12 @@ impl Session {
         self.down(b"down").await;
     }
 
-    async fn up(&mut self, message: &[u8]) {
+    pub async fn up(&mut self, message: &[u8]) {
         self.device.0.send(message).await;
         assert_eq!(within("a message from the device", self.service.1.receive()).await, message);
     }
 
-    async fn down(&mut self, message: &[u8]) {
+    pub async fn down(&mut self, message: &[u8]) {
         self.service.0.send(message).await;
         assert_eq!(within("a message from the service", self.device.1.receive()).await, message);
     }
