@@ -33,8 +33,8 @@ struct Inner {
     table: heartbeat::Networks,
     /// By seat.
     sitters: Vec<Sitter>,
-    /// Who probes which network, and how to tell them that something has happened there.
-    probings: HashMap<NetworkId, Arc<Notify>>,
+    /// The networks that are to be probed, and how to tell whoever does that something has happened there.
+    probings: HashMap<NetworkId, Option<Arc<Notify>>>,
 }
 
 #[derive(Debug, Default)]
@@ -121,7 +121,7 @@ impl Networks {
             return;
         };
         let Inner { table, sitters, probings } = &mut *inner;
-        probings.get(&network).inspect(|news| news.notify_one());
+        probings.get(&network).into_iter().flatten().for_each(|news| news.notify_one());
         let mut wakers = Vec::new();
         for seat in table.seats(network) {
             let sitter = &mut sitters[seat.index()];
@@ -158,7 +158,9 @@ impl Seat {
     pub fn far_is_natpulse(&self) {
         let mut inner = self.networks().lock();
         let network = inner.table.network(self.seat);
-        inner.table.probe(network);
+        if inner.table.probe(network) {
+            inner.probings.entry(network).or_default();
+        }
     }
 
     /// The right to probe the connection's network, where that is to be done and nobody has it yet.
@@ -166,11 +168,8 @@ impl Seat {
         let networks = self.networks.as_ref()?;
         let mut inner = networks.lock();
         let network = inner.table.network(self.seat);
-        if !inner.table.is_probed(network) || inner.probings.contains_key(&network) {
-            return None;
-        }
-        let news = Arc::new(Notify::new());
-        inner.probings.insert(network, news.clone());
+        let vacant = inner.probings.get_mut(&network).filter(|holder| holder.is_none())?;
+        let news = vacant.insert(Arc::new(Notify::new())).clone();
         Some(Probing { networks: networks.clone(), network, news })
     }
 
@@ -205,7 +204,7 @@ impl Seat {
         let is_empty = inner.table.seats(network).next().is_none();
         let news =
             if is_empty { inner.probings.remove(&network) } else { inner.probings.get(&network).cloned() };
-        if let Some(news) = news.filter(|_| is_empty || departure != Departure::Goodbye) {
+        if let Some(news) = news.flatten().filter(|_| is_empty || departure != Departure::Goodbye) {
             news.notify_one();
         }
         networks.call(inner, wake);
@@ -269,7 +268,7 @@ impl Probing {
     /// The table, if this is still the one who probes: another network may have taken the place of one that was left.
     fn lock(&self) -> Option<MutexGuard<'_, Inner>> {
         let inner = self.networks.lock();
-        let holder = inner.probings.get(&self.network);
+        let holder = inner.probings.get(&self.network).and_then(Option::as_ref);
         let is_ours = holder.is_some_and(|news| Arc::ptr_eq(news, &self.news));
         is_ours.then_some(inner)
     }
@@ -278,7 +277,7 @@ impl Probing {
 impl Drop for Probing {
     fn drop(&mut self) {
         if let Some(mut inner) = self.lock() {
-            inner.probings.remove(&self.network);
+            inner.probings.insert(self.network, None);
         }
     }
 }

@@ -124,28 +124,24 @@ impl Networks {
         self.networks[network.0 as usize].seats.iter().copied()
     }
 
+    /// What a network is called.
+    pub fn key(&self, network: NetworkId) -> &NetworkKey {
+        &self.networks[network.0 as usize].key
+    }
+
     /// What a network has shown.
     pub fn learned(&self, network: NetworkId) -> &Learned {
         &self.networks[network.0 as usize].learned
     }
 
     /// The far end is natpulse: connections that carry nothing will be left silent on this network, and users'
-    /// connections are not used to try anything. It ends with the network's last connection.
-    pub fn probe(&mut self, network: NetworkId) {
+    /// connections are not used to try anything. It ends with the network's last connection. Returns whether it is so.
+    pub fn probe(&mut self, network: NetworkId) -> bool {
         let network = &mut self.networks[network.0 as usize];
         if self.settings.probes > 0 && matches!(network.learned, Learned::Smart(_)) {
             network.prober.get_or_insert_with(|| Box::new(Prober::default()));
         }
-    }
-
-    /// Whether connections that carry nothing are left silent on a network.
-    pub fn is_probed(&self, network: NetworkId) -> bool {
-        self.networks[network.0 as usize].prober.is_some()
-    }
-
-    /// What a network is called.
-    pub fn key(&self, network: NetworkId) -> &NetworkKey {
-        &self.networks[network.0 as usize].key
+        network.prober.is_some()
     }
 
     /// What to do with the probes of a network; see [`Prober`].

@@ -126,7 +126,7 @@ fn clock(elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heartbeat::{NetworkKey, Networks, Settings, Step};
+    use crate::heartbeat::{Learned, NetworkKey, Networks, Settings, Step};
 
     const RANGE: Range = Range { min: Duration::from_secs(15), max: Duration::from_secs(600) };
 
@@ -154,8 +154,8 @@ mod tests {
             }
         }
         match networks.learned(network) {
-            crate::heartbeat::Learned::Smart(bracket) => *bracket,
-            other => panic!("{other:?}"),
+            Learned::Smart(bracket) => *bracket,
+            other @ (Learned::Nothing | Learned::Wechat(_)) => panic!("{other:?}"),
         }
     }
 

@@ -1,28 +1,29 @@
 //! The proxy: binds what the config names, accepts clients, gives each a task, and lets them go.
 
+mod door;
 mod redial;
 mod route;
 mod school;
 
 use std::collections::HashMap;
 use std::io;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::close::{Party, Severity};
 use crate::config::{Bridge, Config, Server};
-use crate::link::{Answer, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade};
-use crate::metrics::{Handshake, Metrics};
+use crate::link::{ListenUrl, Listener};
+use crate::metrics::Metrics;
 use crate::probe::{self, Instance};
 use crate::session::{Ended, Session};
+use door::Door;
 use redial::Redial;
 use route::Route;
 use school::School;
@@ -37,28 +38,11 @@ const DESCRIPTORS_PER_PROBE: u64 = 64;
 const PROBES: (u64, u64) = (8, 4096);
 /// Clients that may be told at one time that there is no room; more are simply disconnected.
 const REFUSALS: usize = 32;
-/// How long accepting rests when descriptors have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The part of the drain window within which clients are asked to leave; the rest is for their goodbyes.
 const DRAIN_SPREAD: f32 = 0.75;
 
 /// How often what was learned about networks is written down: a crash loses no more.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
-
-/// How long a client whose session is not open yet is waited for when the drain begins.
-const LATECOMER: Duration = Duration::from_secs(1);
-
-/// The number of a route, and its session that can begin; boxed, because every async function that passes a
-/// value on holds a copy of it.
-type OpenedSession = (usize, Box<Session>);
-type Opening = Pin<Box<dyn Future<Output = Option<Admitted>> + Send>>;
-
-/// A client that was let in.
-enum Admitted {
-    Session(OpenedSession),
-    /// Another natpulse's probe, to be served.
-    Probe(Pin<Box<dyn Future<Output = ()> + Send>>),
-}
 
 /// A proxy that has bound its sockets and is ready to run.
 #[derive(Debug)]
@@ -67,13 +51,6 @@ pub struct Proxy {
     shared: Arc<Shared>,
     school: Arc<School>,
     drain_window: Duration,
-}
-
-/// A listening socket's bridges: one, or several that share a WebSocket address and differ by path.
-#[derive(Debug)]
-struct Door {
-    routes: Vec<Route>,
-    shared: Arc<Shared>,
 }
 
 /// What all doors have in common.
@@ -216,174 +193,6 @@ fn bound_url(url: &ListenUrl, listener: &Listener) -> ListenUrl {
         (ListenUrl::Tcp(_), Some(address)) => ListenUrl::Tcp(address),
         (url, _) => url,
     }
-}
-
-impl Door {
-    /// Accepts clients until the drain begins.
-    async fn accept(self: Arc<Self>, listener: Listener) {
-        let metrics = &self.routes[0].metrics;
-        let mut is_paused = false;
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = self.shared.drain.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok(stream) => {
-                    is_paused = false;
-                    self.clone().admit(stream);
-                }
-                // The client was gone before we came to it.
-                Err(error) if is_about_the_client(&error) => debug!(%error, "accept"),
-                Err(error) => {
-                    metrics.accept_error();
-                    if !std::mem::replace(&mut is_paused, true) {
-                        warn!(%error, "cannot accept; trying again");
-                    }
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    /// Finds room for a client, and gives it a task.
-    fn admit(self: Arc<Self>, stream: Stream) {
-        let shared = self.shared.clone();
-        if let Ok(permit) = shared.permits.clone().try_acquire_owned() {
-            let opening = self.clone().opening(stream, true);
-            shared.tasks.spawn(self.serve(opening, Some(permit)));
-            return;
-        }
-        let is_websocket = matches!(self.routes[0].bridge.listen.url, ListenUrl::Ws { .. });
-        match shared.refusals.clone().try_acquire_owned() {
-            Ok(refusal) if is_websocket => {
-                let opening = self.opening(stream, false);
-                shared.tasks.spawn(async move {
-                    opening.await;
-                    drop(refusal);
-                });
-            }
-            _ => self.routes[0].metrics.handshake(Handshake::Unavailable),
-        }
-    }
-
-    /// Serves one client from its first byte to its last.
-    async fn serve(self: Arc<Self>, opening: Opening, mut permit: Option<OwnedSemaphorePermit>) {
-        match opening.await {
-            Some(Admitted::Session((route, mut session))) => {
-                self.shared.run(&mut session, &self.routes[route], &mut permit).await;
-            }
-            Some(Admitted::Probe(probe)) => {
-                // It is no session, and takes nobody's place.
-                drop(permit.take());
-                probe.await;
-            }
-            None => {}
-        }
-    }
-
-    /// All that comes before a session. Boxed, because it needs far more memory than a session, and only for a moment.
-    fn opening(self: Arc<Self>, stream: Stream, has_room: bool) -> Opening {
-        Box::pin(async move {
-            let opening = async {
-                match self.routes[0].bridge.listen.url {
-                    ListenUrl::Ws { .. } => self.handshake(stream, has_room).await,
-                    ListenUrl::Tcp(_) | ListenUrl::Unix(_) => self.open(stream).await,
-                }
-            };
-            let mut opening = pin!(opening);
-            tokio::select! {
-                opened = &mut opening => opened,
-                () = self.shared.drain.cancelled() => timeout(LATECOMER, &mut opening).await.ok().flatten(),
-            }
-        })
-    }
-
-    /// A byte stream is a session as soon as its backend is there.
-    async fn open(&self, stream: Stream) -> Option<Admitted> {
-        let route = &self.routes[0];
-        match route.dial(&route.bridge.subprotocols).await {
-            Some(dialled) => {
-                route.metrics.handshake(Handshake::Accepted);
-                Some(Admitted::Session((0, Box::new(route.session(stream, &[], dialled)))))
-            }
-            None => {
-                route.metrics.handshake(Handshake::BackendFailed);
-                let mut stream = stream;
-                stream.abort();
-                None
-            }
-        }
-    }
-
-    async fn handshake(&self, stream: Stream, has_room: bool) -> Option<Admitted> {
-        let asked = AtomicU64::new(0);
-        let decide = async |wanted: Wanted| {
-            let Some(index) = self.find(&wanted.path) else {
-                return Answer::Refuse(Refusal::NotFound);
-            };
-            asked.store(index as u64, Ordering::Relaxed);
-            let is_full = self.shared.probes.available_permits() == 0;
-            let has_room = has_room
-                && !self.shared.drain.is_cancelled()
-                && !(wanted.offers(probe::SUBPROTOCOL) && is_full);
-            self.routes[index].answer(index, wanted, has_room).await
-        };
-        let instance = self.shared.instance.to_string();
-        let upgraded = upgrade(stream, self.shared.handshake_timeout, &instance, decide).await;
-        // What asked for no bridge is counted with the first one of its address.
-        let metrics = &self.routes[asked.into_inner() as usize].metrics;
-        let result = match upgraded {
-            Ok(Opened { stream, early, route, dialled: Some(dialled) }) => {
-                metrics.handshake(Handshake::Accepted);
-                let session = self.routes[route].session(stream, &early, dialled);
-                return Some(Admitted::Session((route, Box::new(session))));
-            }
-            Ok(Opened { stream, early, route, dialled: None }) => {
-                metrics.handshake(Handshake::Probe);
-                return self.probe(stream, &early, route);
-            }
-            Err(NotOpened::Page) => return None,
-            Err(NotOpened::Refused(Refusal::BadGateway)) => Handshake::BackendFailed,
-            Err(NotOpened::Refused(Refusal::Unavailable)) => Handshake::Unavailable,
-            Err(NotOpened::TimedOut) => Handshake::TimedOut,
-            Err(NotOpened::Refused(_) | NotOpened::Broken) => Handshake::Rejected,
-        };
-        debug!(?result, "no session opened");
-        metrics.handshake(result);
-        None
-    }
-
-    /// Another natpulse's probe, if there is room for it.
-    fn probe(&self, stream: Stream, early: &[u8], route: usize) -> Option<Admitted> {
-        let permit = self.shared.probes.clone().try_acquire_owned().ok()?;
-        let (network, early) = (self.routes[route].network_of(&stream), early.to_vec());
-        let (instance, drain) = (self.shared.instance, self.shared.drain.clone());
-        Some(Admitted::Probe(Box::pin(async move {
-            probe::serve(stream, &early, instance, network, &drain).await;
-            drop(permit);
-        })))
-    }
-
-    /// The bridge for a path: the one that names it, else the one whose path ends in `*` and fits best.
-    fn find(&self, wanted: &str) -> Option<usize> {
-        let fit = |(index, route): (usize, &Route)| match &route.bridge.listen.url {
-            ListenUrl::Ws { path, .. } if path == wanted => Some((usize::MAX, index)),
-            ListenUrl::Ws { path, .. } => {
-                let prefix = path.strip_suffix('*').filter(|prefix| wanted.starts_with(prefix))?;
-                Some((prefix.len(), index))
-            }
-            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => None,
-        };
-        self.routes.iter().enumerate().filter_map(fit).max_by_key(|(fit, _)| *fit).map(|(_, index)| index)
-    }
-}
-
-/// Errors of accept(2) that concern one connection only.
-fn is_about_the_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
 }
 
 impl Shared {
