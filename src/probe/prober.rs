@@ -143,8 +143,8 @@ impl Prober {
             };
             let wake = wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP);
             tokio::select! {
-                (probe, silence, verdict) = ended(&mut self.running) => {
-                    return self.on_ended(probe, silence, verdict);
+                (probe, verdict) = ended(&mut self.running) => {
+                    return self.on_ended(&probe, verdict);
                 }
                 () = self.probing.news() => {}
                 () = sleep_until(wake) => {}
@@ -177,15 +177,23 @@ impl Prober {
         self.running.push(Running { probe, silence, begun: Instant::now(), future });
     }
 
-    fn on_ended(&mut self, probe: ProbeId, silence: Duration, verdict: Verdict) -> Option<Event> {
+    fn on_ended(&mut self, probe: &Running, verdict: Verdict) -> Option<Event> {
         let before = self.probing.bracket()?;
-        self.probing.ended(probe, verdict.outcome)?;
+        self.probing.ended(probe.probe, verdict.outcome)?;
         let after = self.probing.bracket()?;
         self.spare.extend(verdict.spare);
         let why = verdict.why;
-        if !verdict.is_unreachable {
+        // Whoever hangs up before the shortest silence is over would otherwise be dialled in a loop.
+        let is_early = verdict.outcome == Outcome::Unclear && probe.begun.elapsed() < self.settings.min;
+        if !verdict.is_unreachable && !is_early {
             (self.failures, self.retry) = (0, None);
-            return Some(Event::Ended { silence, outcome: verdict.outcome, why, before, after });
+            return Some(Event::Ended {
+                silence: probe.silence,
+                outcome: verdict.outcome,
+                why,
+                before,
+                after,
+            });
         }
         // They would be too old when they are needed.
         self.spare.clear();
@@ -202,12 +210,11 @@ impl Prober {
 }
 
 /// The first probe that ends.
-async fn ended(running: &mut Vec<Running>) -> (ProbeId, Duration, Verdict) {
+async fn ended(running: &mut Vec<Running>) -> (Running, Verdict) {
     poll_fn(|cx| {
         for place in 0..running.len() {
             if let Poll::Ready(verdict) = running[place].future.as_mut().poll(cx) {
-                let Running { probe, silence, .. } = running.swap_remove(place);
-                return Poll::Ready((probe, silence, verdict));
+                return Poll::Ready((running.swap_remove(place), verdict));
             }
         }
         Poll::Pending

@@ -32,7 +32,7 @@ pub(super) fn progress(
     let proven = place(bracket.proven());
     let refuted = bracket.refuted().map_or(BAR, place).max(proven);
     let bar = format!("{}{}{}", "#".repeat(proven), ".".repeat(refuted - proven), "x".repeat(BAR - refuted));
-    let next = next.map_or(String::new(), |next| format!(", next in {} s", next.as_secs()));
+    let next = next.map_or(String::new(), |next| format!(", next in {:.0} s", next.as_secs_f64().ceil()));
     let line = format!("{} [{bar}] {}; {running} silent{next}", clock(elapsed), found(bracket));
     line.chars().take(COLUMNS).collect()
 }

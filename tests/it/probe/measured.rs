@@ -58,10 +58,9 @@ async fn no_session_dies_behind_a_nat_that_forgets_after_15_s() {
     no_session_dies_while_the_network_is_measured(Duration::from_secs(15)).await;
 }
 
-#[tokio::test]
-async fn the_command_finds_the_timeout_within_5_percent() {
-    let timeout = Duration::from_secs(6);
+async fn the_command_finds_the_timeout_within_5_percent(timeout: Duration, recreates: bool) {
     let nat = Nat::start(timeout).await;
+    nat.recreates(recreates);
     let config =
         format!("[[bridge]]\nname = \"far\"\nlisten = \"ws://{SERVER}:0/nat\"\nbackend = \"echo:\"\n");
     let far = Natpulse::start_in(&nat.server, &config).await;
@@ -76,4 +75,14 @@ async fn the_command_finds_the_timeout_within_5_percent() {
     assert!(proven >= timeout * 0.95 && proven <= timeout + slack, "{told}");
     assert!(refuted >= timeout - slack && refuted <= timeout * 1.05, "{told}");
     assert_eq!(far.opened().await, 0, "no session");
+}
+
+#[tokio::test]
+async fn the_command_finds_the_timeout_of_a_nat_that_drops_what_it_has_forgotten() {
+    the_command_finds_the_timeout_within_5_percent(Duration::from_secs(6), false).await;
+}
+
+#[tokio::test]
+async fn the_command_finds_the_timeout_of_a_nat_that_knows_a_forgotten_client_again() {
+    the_command_finds_the_timeout_within_5_percent(Duration::from_secs(3), true).await;
 }

@@ -86,7 +86,7 @@ async fn who_says_anything_else_is_sent_away() {
 
 #[tokio::test]
 async fn a_drain_says_goodbye_to_probes() {
-    let natpulse = Natpulse::start(CONFIG).await;
+    let mut natpulse = Natpulse::start(CONFIG).await;
     let (mut ws, _) = ws_connect(&natpulse.url("ws"), PROBE).await;
     hear_line(&mut ws).await;
     say(&mut ws, "silence 86400000").await;
@@ -95,7 +95,8 @@ async fn a_drain_says_goodbye_to_probes() {
         Message::Close(Some(close)) => assert_eq!(u16::from(close.code), 1001),
         other => panic!("{other:?}"),
     }
-    natpulse.stop().await;
+    drop(ws);
+    assert_eq!(natpulse.exit().await.code(), Some(0));
 }
 
 #[tokio::test]
