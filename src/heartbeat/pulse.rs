@@ -110,8 +110,10 @@ pub struct Pulse {
     is_asking: bool,
     /// Whether an answer to the latest beat may still come.
     is_awaiting: bool,
-    /// Whether bytes of messages were written since there was life.
+    /// Whether bytes of messages were written that the peer is not known to have read.
     has_written: bool,
+    /// Whether bytes of messages were written that its kernel is not known to have acknowledged.
+    has_unacked: bool,
     /// Whether the peer has ever answered a beat.
     has_answered: bool,
     /// Whether the next beat is due whatever the silence.
@@ -153,6 +155,7 @@ impl Pulse {
             is_asking: false,
             is_awaiting: false,
             has_written: false,
+            has_unacked: false,
             has_answered: false,
             is_hurried: false,
         }
@@ -186,7 +189,7 @@ impl Pulse {
 
     /// Bytes of messages were written to the peer.
     pub fn wrote(&mut self) {
-        self.has_written = true;
+        (self.has_written, self.has_unacked) = (true, true);
     }
 
     /// A beat was written.
@@ -208,7 +211,7 @@ impl Pulse {
         self.is_awaiting = false;
         self.has_answered = true;
         // It has read everything in front of the beat. What its kernel offers for an empty buffer may shrink.
-        self.has_written = false;
+        (self.has_written, self.has_unacked) = (false, false);
         self.window -= self.window / 8;
         if self.beats > 1 {
             return Some(Answer { survived: None, round_trip: millis(round_trip) });
@@ -227,9 +230,9 @@ impl Pulse {
         (self.interval / 9 * 8 / 1000).max(1) * 1000
     }
 
-    /// Whether bytes of messages were written that the peer is not known to have taken.
-    pub fn has_written(&self) -> bool {
-        self.has_written
+    /// Whether bytes of messages were written that the peer's kernel is not known to have acknowledged.
+    pub fn has_unacked(&self) -> bool {
+        self.has_unacked
     }
 
     /// The silence before the beat that is out; `None` where none is.
@@ -298,7 +301,8 @@ impl Pulse {
     fn acknowledged(&mut self, now: u64, facts: &Facts) -> Option<Action> {
         let path = facts.path.filter(|_| self.has_written || self.means == Means::Keepalive)?;
         let acked = now.saturating_sub(ms(path.ack_age));
-        self.has_written &= path.in_flight || path.unsent || path.window < self.window;
+        self.has_unacked &= path.in_flight || path.unsent;
+        self.has_written &= self.has_unacked || path.window < self.window;
         if self.means == Means::Keepalive && acked.saturating_sub(self.life) >= u64::from(self.probe_idle()) {
             return Some(self.kernel_answered(acked));
         }

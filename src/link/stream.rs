@@ -75,13 +75,16 @@ impl Stream {
         }
     }
 
-    /// Has the kernel probe a TCP connection after it was silent for `idle`, and again each `interval`; whole seconds.
+    /// Has the kernel probe a TCP connection after it was silent for `idle`, and again each `interval`: whole seconds, of
+    /// which it wants at least one.
     /// What the probes find is ours to judge: the kernel gives up only after `give_up`.
     pub fn keep_alive(&self, idle: Duration, interval: Duration, give_up: Duration) {
         if let Stream::Tcp(stream) = self {
             let socket = SockRef::from(stream);
-            let probes =
-                TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(KEEPALIVE_PROBES);
+            let probes = TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval(interval.max(Duration::from_secs(1)))
+                .with_retries(KEEPALIVE_PROBES);
             // It fails only on a socket that is no longer connected, which needs no probes.
             let _ = socket.set_tcp_keepalive(&probes);
             let _ = socket.set_tcp_user_timeout(Some(give_up));

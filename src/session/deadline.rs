@@ -50,9 +50,10 @@ impl Session {
         [look, other, client, backend].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// Does what is due, and sees to being woken for what will be; returns whether anything was done.
-    pub(super) fn tick(&mut self, downlink_moved: bool, cx: &mut Context<'_>) -> bool {
-        if matches!(self.drain, Drain::Waiting(_)) && !downlink_moved && self.has_paused() {
+    /// Does what is due, and sees to being woken for what will be; returns whether anything was done. `moved` says of
+    /// either direction whether anything happened there just now.
+    pub(super) fn tick(&mut self, moved: Moved, cx: &mut Context<'_>) -> bool {
+        if matches!(self.drain, Drain::Waiting(_)) && !moved.downlink && self.has_paused() {
             self.leave();
             return true;
         }
@@ -73,12 +74,14 @@ impl Session {
             return timer.as_mut().poll(cx).is_ready();
         }
         if !has_budget_remaining() {
-            // The runtime makes sockets look empty to a task that has had its share, and what has arrived must be
-            // read before anyone is judged by it.
+            // The runtime makes sockets look empty to a task that has had its share.
             cx.waker().wake_by_ref();
             return false;
         }
         match due {
+            // What has arrived must be read before anyone is judged by it, and there may be more.
+            Due::Beat(Party::Client) if moved.uplink => {}
+            Due::Beat(Party::Backend) if moved.downlink => {}
             Due::Beat(party) => self.beat(party, age),
             Due::Look => {
                 self.last_look = now;
@@ -127,6 +130,13 @@ impl Session {
         self.end(Party::Client, CloseReason::Drained, "service restart");
         self.last_moved = Instant::now();
     }
+}
+
+/// In which directions something happened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moved {
+    pub(super) uplink: bool,
+    pub(super) downlink: bool,
 }
 
 /// What is done at a deadline.

@@ -25,7 +25,7 @@ use crate::close::{CloseReason, Party};
 use crate::metrics::BridgeMetrics;
 use crate::wire::websocket::CloseFrame;
 use crate::wire::{Decoder, Encoder, Kind, Tally, WireError};
-use deadline::Drain;
+use deadline::{Drain, Moved};
 use relay::{Relayed, relay};
 use side::Flow;
 
@@ -155,9 +155,9 @@ impl Session {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
-            let up = self.pump(Party::Client, cx);
-            let down = self.pump(Party::Backend, cx);
-            let due = self.tick(down, cx);
+            let uplink = self.pump(Party::Client, cx);
+            let downlink = self.pump(Party::Backend, cx);
+            let due = self.tick(Moved { uplink, downlink }, cx);
             self.client.settle();
             self.backend.settle();
             if self.lacks_backend {
@@ -166,7 +166,7 @@ impl Session {
             if self.client.stream.is_closed() && self.backend.stream.is_closed() {
                 return Poll::Ready(());
             }
-            if !up && !down && !due {
+            if !uplink && !downlink && !due {
                 return Poll::Pending;
             }
         }

@@ -48,11 +48,11 @@ impl Session {
 impl Side {
     /// Whether a message may have been on its way when the connection died.
     fn may_have_lost(&self, reason: CloseReason) -> bool {
-        let has_written = self.vigil.as_ref().is_none_or(|vigil| vigil.pulse.has_written());
+        let has_unacked = self.vigil.as_ref().is_none_or(|vigil| vigil.pulse.has_unacked());
         if matches!(reason, CloseReason::Vanished(_)) {
             // It said nothing more, but its kernel acknowledged what it was sent, or did not.
-            return has_written && self.stream.path().is_none_or(|path| path.in_flight || path.unsent);
+            return has_unacked && self.stream.path().is_none_or(|path| path.in_flight || path.unsent);
         }
-        has_written
+        has_unacked
     }
 }

@@ -266,7 +266,7 @@ impl Side {
 
     /// The connection ended in a way that says something about its network.
     fn leave_network(&mut self, departure: Departure) {
-        if let Some(seat) = self.vigil.take().and_then(|vigil| vigil.seat) {
+        if let Some(seat) = self.vigil.as_mut().and_then(|vigil| vigil.seat.take()) {
             seat.leave(departure);
         }
     }

@@ -214,17 +214,26 @@ impl<R: tokio::io::AsyncRead + Unpin> RawWs<R> {
         Ok(Frame { first, payload })
     }
 
-    /// The next message, its fragments joined: its kind and its payload.
+    /// The next message, its fragments joined: its kind and its payload. Beats on the way to it are not answered.
     pub async fn message(&mut self) -> io::Result<(u8, Vec<u8>)> {
-        let Frame { mut first, mut payload } = self.frame().await?;
+        let Frame { mut first, mut payload } = self.frame_but_no_ping().await?;
         let kind = first & !FIN;
         assert!(kind == TEXT || kind == BINARY, "instead of a message: {first:02x} {payload:?}");
         while first & FIN == 0 {
-            let frame = self.frame().await?;
+            let frame = self.frame_but_no_ping().await?;
             first = frame.first;
             assert_eq!(first & !FIN, CONTINUATION, "within a message");
             payload.extend_from_slice(&frame.payload);
         }
         Ok((kind, payload))
+    }
+
+    async fn frame_but_no_ping(&mut self) -> io::Result<Frame> {
+        loop {
+            let frame = self.frame().await?;
+            if frame.opcode() != PING {
+                return Ok(frame);
+            }
+        }
     }
 }

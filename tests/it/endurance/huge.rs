@@ -131,7 +131,7 @@ async fn a_gibibyte_crosses_from_records_to_a_websocket_backend_too() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let natpulse = Natpulse::start(&format!(
         "[[bridge]]\nname = \"tcp\"\nlisten = {{ url = \"tcp://127.0.0.1:0\", framing = \"u32be\" }}\n\
-         backend = \"ws://{}/\"\nmax_message = \"2GiB\"\n",
+         backend = \"ws://{}/\"\nmax_message = \"2GiB\"\n[heartbeat]\nmin = \"5m\"\n",
         server.local_addr().unwrap()
     ))
     .await;

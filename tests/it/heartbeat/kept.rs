@@ -12,7 +12,7 @@ async fn start(dir: &TempDir) -> Natpulse {
     Natpulse::start(&format!(
         "[[bridge]]\nname = \"b\"\nlisten = \"ws://127.0.0.1:0/\"\nbackend = \"echo:\"\n\
          [networks]\ndirectory = {:?}\n\
-         [heartbeat]\nmin = \"300ms\"\nreply_timeout = \"250ms\"\nmargin_min = \"10ms\"\n",
+         [heartbeat]\nmin = \"1s\"\nreply_timeout = \"900ms\"\nmargin_min = \"10ms\"\n",
         dir.path()
     ))
     .await

@@ -5,19 +5,20 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::endurance::is_long;
 use crate::harness::Natpulse;
 use crate::process::{within, within_time};
 use crate::raw::{BINARY, FIN, PING, PONG, RawWs, frame, server_frame};
 
-const BEATS: &str = r#"{ policy = "fixed", every = "300ms", reply_timeout = "250ms" }"#;
+const BEATS: &str = r#"{ policy = "fixed", every = "1s", reply_timeout = "900ms" }"#;
 /// An interval, a reply timeout and the second that a loaded machine may take.
-const FOUND: Duration = Duration::from_millis(300 + 250 + 1000);
+const FOUND: Duration = Duration::from_millis(1000 + 900 + 1000);
 
-/// A bridge from WebSocket to records on `server`; beats on the client's side only.
-async fn to_records(server: &TcpListener) -> Natpulse {
+/// A bridge from WebSocket to records on `server`; such beats on the client's side only.
+async fn to_records(server: &TcpListener, beats: &str) -> Natpulse {
     Natpulse::start(&format!(
         "[log]\nlevel = \"trace\"\n[heartbeat]\npolicy = \"off\"\n[[bridge]]\nname = \"b\"\n\
-         listen = {{ url = \"ws://127.0.0.1:0/\", heartbeat = {BEATS} }}\n\
+         listen = {{ url = \"ws://127.0.0.1:0/\", heartbeat = {beats} }}\n\
          backend = {{ url = \"tcp://{}\", framing = \"u32be\" }}\nmax_message = \"128MiB\"\n",
         server.local_addr().unwrap()
     ))
@@ -39,7 +40,7 @@ async fn ending(natpulse: &Natpulse) -> (String, String) {
 #[tokio::test]
 async fn a_client_that_answers_nothing_is_found_on_time_and_itsbackend_told() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = to_records(&server).await;
+    let natpulse = to_records(&server, BEATS).await;
     let fds = natpulse.fds();
     let (mut client, mut backend) = session(&natpulse, &server).await;
     let begun = Instant::now();
@@ -54,7 +55,7 @@ async fn a_client_that_answers_nothing_is_found_on_time_and_itsbackend_told() {
     };
     let mut rest = [0; 1];
     let (took, left) = within("both ends", async { tokio::join!(gone, backend.read(&mut rest)) }).await;
-    assert!((Duration::from_millis(350)..FOUND).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(1400)..FOUND).contains(&took), "{took:?}");
     assert_eq!(left.unwrap(), 0);
     assert_eq!(pings.len(), 2, "a beat, and once more");
     drop((client, backend));
@@ -72,10 +73,10 @@ async fn a_client_that_answers_nothing_is_found_on_time_and_itsbackend_told() {
 #[tokio::test]
 async fn a_client_that_answers_lives_and_each_beat_has_a_payload_of_its_own() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = to_records(&server).await;
+    let natpulse = to_records(&server, BEATS).await;
     let (mut client, backend) = session(&natpulse, &server).await;
     let mut payloads = std::collections::HashSet::new();
-    for _ in 0..20 {
+    for _ in 0..8 {
         let ping = within("a beat", client.frame()).await.unwrap();
         assert_eq!(ping.opcode(), PING);
         assert!(payloads.insert(ping.payload.clone()), "a payload used twice");
@@ -89,10 +90,10 @@ async fn a_client_that_answers_lives_and_each_beat_has_a_payload_of_its_own() {
 #[tokio::test]
 async fn the_clients_own_beats_count_as_ours() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = to_records(&server).await;
+    let natpulse = to_records(&server, BEATS).await;
     let (mut client, backend) = session(&natpulse, &server).await;
     let mut clock = tokio::time::interval(Duration::from_millis(50));
-    for _ in 0..30 {
+    for _ in 0..60 {
         clock.tick().await;
         client.send(FIN | PING, b"mine").await.unwrap();
         let answer = within("an answer", client.frame()).await.unwrap();
@@ -132,9 +133,9 @@ async fn a_websocketbackend_is_beaten_alike() {
 #[tokio::test]
 async fn a_reply_of_another_payload_is_life_all_the_same() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = to_records(&server).await;
+    let natpulse = to_records(&server, BEATS).await;
     let (mut client, backend) = session(&natpulse, &server).await;
-    for _ in 0..10 {
+    for _ in 0..4 {
         assert_eq!(within("a beat", client.frame()).await.unwrap().opcode(), PING);
         client.send(FIN | PONG, b"something else").await.unwrap();
     }
@@ -158,11 +159,17 @@ const BULK: usize = 64 << 20;
 
 /// How long a peer is busy before it reads what is left as fast as it can.
 fn busy() -> Duration {
-    if crate::endurance::is_long() { Duration::from_secs(30) } else { Duration::from_secs(4) }
+    if is_long() { Duration::from_secs(30) } else { Duration::from_secs(4) }
+}
+
+/// The more beats fall due while a peer is busy, the better; but on a machine that runs other tests beside this one, a
+/// client may well take a quarter of a second to answer.
+fn busy_beats() -> &'static str {
+    if is_long() { r#"{ policy = "fixed", every = "300ms", reply_timeout = "250ms" }"# } else { BEATS }
 }
 
 fn runs() -> usize {
-    if crate::endurance::is_long() { 20 } else { 3 }
+    if is_long() { 20 } else { 3 }
 }
 
 /// Reads from `stream` in the way given for as long as peers are busy, then as fast as it can; what is read comes out
@@ -197,7 +204,7 @@ fn read_as(reader: Reader, mut stream: impl AsyncRead + Send + Unpin + 'static) 
 /// A record of 64 MiB to a client that is busy; it answers what pings it finds behind.
 async fn download(reader: Reader) {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = to_records(&server).await;
+    let natpulse = to_records(&server, busy_beats()).await;
     let (client, mut backend) = session(&natpulse, &server).await;
     let sending = async {
         backend.write_all(&(BULK as u32).to_be_bytes()).await.unwrap();
@@ -230,7 +237,7 @@ async fn download(reader: Reader) {
 /// A message of 64 MiB to a backend that is busy; meanwhile the client is not read from, nor are its pongs.
 async fn upload(reader: Reader) {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = to_records(&server).await;
+    let natpulse = to_records(&server, busy_beats()).await;
     let (client, backend) = session(&natpulse, &server).await;
     let (frames, mut writer) = tokio::io::split(client.io);
     let mut frames = RawWs { io: BufReader::new(frames) };

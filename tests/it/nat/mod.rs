@@ -1,6 +1,7 @@
 //! Connections through a real NAT, the kernel's own, that forgets those that are silent for too long.
 
 mod control;
+mod cut;
 pub mod network;
 mod plain;
 
