@@ -53,7 +53,7 @@ impl Legacy {
 }
 
 #[tokio::test]
-async fn a_client_keeps_its_connection_when_itsbackend_dies_between_messages() {
+async fn a_client_keeps_its_connection_when_its_backend_dies_between_messages() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut legacy = start(&server).await;
     let fds = legacy.natpulse.fds();
@@ -70,7 +70,7 @@ async fn a_client_keeps_its_connection_when_itsbackend_dies_between_messages() {
 }
 
 #[tokio::test]
-async fn abackend_that_is_gone_for_a_while_is_dialled_until_it_is_back() {
+async fn a_backend_that_is_gone_for_a_while_is_dialled_until_it_is_back() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr().unwrap();
     let mut legacy = start(&server).await;
@@ -85,7 +85,7 @@ async fn abackend_that_is_gone_for_a_while_is_dialled_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_client_in_the_middle_of_a_message_is_hung_up_on_with_itsbackend() {
+async fn a_client_in_the_middle_of_a_message_is_hung_up_on_with_its_backend() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut legacy = start(&server).await;
     // The beginning of a message that is too long to be waited for.
@@ -101,7 +101,7 @@ async fn a_client_in_the_middle_of_a_message_is_hung_up_on_with_itsbackend() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_itsbackend_is_gone_leaves_nothing_behind() {
+async fn a_client_that_leaves_while_its_backend_is_gone_leaves_nothing_behind() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut legacy = start(&server).await;
     drop(server);
