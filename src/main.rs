@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     start_logging(config.log);
+    give_back_at_once();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -67,6 +68,21 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Has glibc give back at once what a session held for a peer that took nothing, 128 KiB and more. It starts with that
+/// threshold but raises it to the largest such block that was ever freed, and keeps as much in every thread's heap
+/// from then on: up to 0.8 MiB, measured with a 1 GiB message each way.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the C library's allocator has no other door")]
+fn give_back_at_once() {
+    // SAFETY: mallopt(3) takes two integers, and no other thread is there yet that could allocate meanwhile. What it
+    // does not know it refuses, and then all is as it was.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024) };
+}
+
+/// Other C libraries give large blocks back at once, or are not told to.
+#[cfg(not(target_env = "gnu"))]
+fn give_back_at_once() {}
 
 /// Measures the network, and says what came of it.
 fn probed(probe: &Probe) -> ExitCode {
