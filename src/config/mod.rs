@@ -254,7 +254,12 @@ impl Default for Networks {
     /// A /24 and a /48 are the smallest blocks that are routed on the internet, and so the most that one NAT of an
     /// access network is known to share.
     fn default() -> Self {
-        Networks { ipv4_prefix: 24, ipv6_prefix: 48, capacity: 100_000, directory: None }
+        Networks {
+            ipv4_prefix: 24,
+            ipv6_prefix: 48,
+            capacity: crate::heartbeat::Networks::CAPACITY,
+            directory: None,
+        }
     }
 }
 
