@@ -94,20 +94,28 @@ impl Networks {
         fs::rename(unfinished, file)
     }
 
-    /// A connection from `peer` was made in a network.
-    pub fn join(self: &Arc<Self>, key: NetworkKey, peer: IpAddr) -> Seat {
+    /// A connection from `peer` was made in a network. Returns its place there, and how long it may be silent at first.
+    /// Where the far end is natpulse, probes will tell how long the network keeps a silent connection, and the
+    /// connection itself is not used to find out.
+    pub fn join(self: &Arc<Self>, key: NetworkKey, peer: IpAddr, far_is_natpulse: bool) -> (Seat, Plan) {
+        let now = now();
         let calls = self.calls.load(Ordering::Relaxed);
         let mut inner = self.lock();
-        let (seat, wake) = inner.table.join(key, peer, now());
+        let (seat, wake) = inner.table.join(key, peer, now);
+        let network = inner.table.network(seat);
         if matches!(wake, Wake::Network(_)) {
-            tell(&inner.table, inner.table.network(seat), "the client is back: its network had forgotten it");
+            tell(&inner.table, network, "the client is back: its network had forgotten it");
         }
+        if far_is_natpulse && inner.table.probe(network) {
+            inner.probings.entry(network).or_default();
+        }
+        let plan = inner.table.plan(seat, now);
         if inner.sitters.len() <= seat.index() {
             inner.sitters.resize_with(seat.index() + 1, Sitter::default);
         }
         inner.sitters[seat.index()] = Sitter::default();
         self.call(inner, wake);
-        Seat { networks: Some(self.clone()), seat, calls }
+        (Seat { networks: Some(self.clone()), seat, calls }, plan)
     }
 
     /// Nothing in here can be left half done by a panic that would be worse than what the panic left.
@@ -151,16 +159,6 @@ impl Seat {
             return false;
         }
         std::mem::take(&mut self.networks().lock().sitters[self.seat.index()].is_called)
-    }
-
-    /// The far end is natpulse, so that probes will tell how long the network keeps a silent connection. To be said
-    /// before the first plan is asked for, or that may be a trial.
-    pub fn far_is_natpulse(&self) {
-        let mut inner = self.networks().lock();
-        let network = inner.table.network(self.seat);
-        if inner.table.probe(network) {
-            inner.probings.entry(network).or_default();
-        }
     }
 
     /// The right to probe the connection's network, where that is to be done and nobody has it yet.

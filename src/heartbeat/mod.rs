@@ -106,6 +106,16 @@ pub enum Policy {
     Smart,
 }
 
+impl Policy {
+    /// Whether it learns from what happens to connections.
+    pub fn learns(&self) -> bool {
+        match self {
+            Policy::Off | Policy::Fixed { .. } => false,
+            Policy::Wechat(_) | Policy::Smart => true,
+        }
+    }
+}
+
 /// The numbers of WeChat's rule. The rule is in Tencent's mars, `mars/stn/src/smart_heartbeat.cc`; the numbers of
 /// its public `config.h` differ from article to article (270 s to 590 or 890 s, 3 good, 3 bad).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -56,13 +56,18 @@ impl Stream {
         !matches!(error, Ok(None))
     }
 
-    /// Our address and the peer's, where that is TCP.
-    pub fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
+    /// Our address, where that is TCP.
+    pub fn our_address(&self) -> Option<IpAddr> {
         match self {
-            Stream::Tcp(stream) => Some((
-                stream.local_addr().ok()?.ip().to_canonical(),
-                stream.peer_addr().ok()?.ip().to_canonical(),
-            )),
+            Stream::Tcp(stream) => Some(stream.local_addr().ok()?.ip().to_canonical()),
+            Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
+        }
+    }
+
+    /// The peer's address, where that is TCP.
+    pub fn peer_address(&self) -> Option<IpAddr> {
+        match self {
+            Stream::Tcp(stream) => Some(stream.peer_addr().ok()?.ip().to_canonical()),
             Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
         }
     }

@@ -119,8 +119,7 @@ async fn reach(
     let mut failed = format!("{} has no address", authority.host);
     for address in addresses {
         let networks = Networks::new(settings(what), 1);
-        let seat = networks.join(NetworkKey::named("here"), address.ip());
-        seat.far_is_natpulse();
+        let (seat, _) = networks.join(NetworkKey::named("here"), address.ip(), true);
         let probing = seat.probing().ok_or("at least one probe is needed")?;
         let target =
             Target { address, authority: authority.clone(), path_and_query: path_and_query.to_owned() };

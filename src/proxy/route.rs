@@ -104,7 +104,7 @@ impl Route {
 
     /// What the network of a client is called.
     pub(super) fn network_of(&self, client: &Stream) -> String {
-        let network = client.addresses().map(|(_, theirs)| self.settings.client.prefix(theirs).to_string());
+        let network = client.peer_address().map(|theirs| self.settings.client.prefix(theirs).to_string());
         network.unwrap_or_else(|| "local".to_owned())
     }
 

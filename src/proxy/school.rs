@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use crate::close::Party;
 use crate::config::{self, Heartbeat};
-use crate::heartbeat::{Policy, Settings};
+use crate::heartbeat::Settings;
 use crate::networks::Networks;
 use crate::session::Upkeep;
 
@@ -39,9 +39,8 @@ impl School {
         let config::Networks { ipv4_prefix, ipv6_prefix, capacity, directory } = &self.settings;
         let is_client = party == Party::Client;
         let table = self.tables.entry((is_client, heartbeat.clone())).or_insert_with(|| {
-            let learns = matches!(heartbeat.policy, Policy::Smart | Policy::Wechat(_));
             let side = if is_client { "clients" } else { "backends" };
-            let file = directory.as_ref().filter(|_| learns);
+            let file = directory.as_ref().filter(|_| heartbeat.policy.learns());
             let file = file.map(|directory| directory.join(format!("{bridge}.{side}")));
             let table = Table { networks: Networks::new(heartbeat.clone(), *capacity), file };
             table.load();

@@ -54,6 +54,15 @@ pub struct Settings {
     pub backend: Upkeep,
 }
 
+impl Settings {
+    fn upkeep(&self, party: Party) -> &Upkeep {
+        match party {
+            Party::Client => &self.client,
+            Party::Backend => &self.backend,
+        }
+    }
+}
+
 /// How a session went.
 #[derive(Debug)]
 pub struct Outcome {

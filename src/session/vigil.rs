@@ -10,7 +10,8 @@ use tracing::trace;
 use super::Session;
 use super::side::{Flow, Side};
 use crate::close::{CloseReason, Party};
-use crate::heartbeat::{self, Action, Departure, Facts, Means, NetworkKey, Patience, Plan, Policy, Pulse};
+use crate::heartbeat::{self, Action, Departure, Facts, Means, NetworkKey, Patience, Plan, Pulse};
+use crate::link::Stream;
 use crate::networks::{Networks, Probing, Seat};
 use crate::wire::Beat;
 
@@ -87,12 +88,15 @@ const JITTER: f32 = 0.025;
 const FIRST_PHASE: f32 = 0.5;
 
 impl Upkeep {
-    fn network(&self, party: Party, ours: IpAddr, theirs: IpAddr) -> NetworkKey {
-        match party {
+    /// The network that lies between us and a peer.
+    fn network(&self, party: Party, theirs: IpAddr, stream: &Stream) -> Option<NetworkKey> {
+        Some(match party {
             Party::Client => self.prefix(theirs),
             // The way to a backend is through the network that we are in ourselves.
-            Party::Backend => NetworkKey::named(&format!("{theirs} from {}", self.prefix(ours))),
-        }
+            Party::Backend => {
+                NetworkKey::named(&format!("{theirs} from {}", self.prefix(stream.our_address()?)))
+            }
+        })
     }
 
     /// The network of an address.
@@ -108,12 +112,14 @@ impl Upkeep {
 impl Vigil {
     /// Plans the next silence; `earliness` is the part of the interval by which the beat may come early.
     fn plan(&mut self, upkeep: &Upkeep, earliness: f32) {
-        let plan = match (&self.seat, &upkeep.heartbeat.policy) {
-            (Some(seat), _) => seat.plan(),
-            (None, _) => {
-                Plan { interval: upkeep.heartbeat.shortest().unwrap_or(Duration::MAX), is_trial: false }
-            }
+        let plan = match &self.seat {
+            Some(seat) => seat.plan(),
+            None => Plan { interval: upkeep.heartbeat.shortest().unwrap_or(Duration::MAX), is_trial: false },
         };
+        self.follow(plan, earliness);
+    }
+
+    fn follow(&mut self, plan: Plan, earliness: f32) {
         self.is_trial = plan.is_trial;
         let early = if plan.is_trial { 0.0 } else { earliness * rand::random::<f32>() };
         self.pulse.set_interval(plan.interval.mul_f32(1.0 - early));
@@ -134,27 +140,27 @@ impl Side {
         let Some(interval) = upkeep.heartbeat.shortest() else {
             return;
         };
-        let addresses = self.stream.addresses();
+        let theirs = self.stream.peer_address();
         let means = match (&upkeep.beat, self.role) {
             (Some(_), _) => Means::Legacy,
             (None, Some(_)) => Means::Ping,
             (None, None) => Means::Keepalive,
         };
         // Where there is no network, no NAT lies in between, and the kernel that would answer is our own.
-        let is_far = addresses.is_some_and(|(_, theirs)| !theirs.is_loopback());
+        let is_far = theirs.is_some_and(|theirs| !theirs.is_loopback());
         if means == Means::Keepalive && !is_far {
             return;
         }
-        let learns = matches!(upkeep.heartbeat.policy, Policy::Smart | Policy::Wechat(_));
-        let seat = addresses
-            .filter(|_| learns)
-            .map(|(ours, theirs)| upkeep.networks.join(upkeep.network(party, ours, theirs), theirs));
-        if let Some(seat) = seat.as_ref().filter(|_| is_natpulse) {
-            seat.far_is_natpulse();
-        }
-        let pulse = Pulse::new(means, now, interval);
+        let joined = theirs.filter(|_| upkeep.heartbeat.policy.learns()).and_then(|theirs| {
+            let network = upkeep.network(party, theirs, &self.stream)?;
+            Some(upkeep.networks.join(network, theirs, is_natpulse))
+        });
+        let (seat, plan) = match joined {
+            Some((seat, plan)) => (Some(seat), plan),
+            None => (None, Plan { interval, is_trial: false }),
+        };
         let mut vigil = Vigil {
-            pulse,
+            pulse: Pulse::new(means, now, interval),
             seat,
             nonce: 0,
             has_read: false,
@@ -164,7 +170,7 @@ impl Side {
             debt: Debt::None,
             paid: None,
         };
-        vigil.plan(upkeep, FIRST_PHASE);
+        vigil.follow(plan, FIRST_PHASE);
         self.vigil = Some(vigil);
         self.set_keepalive(upkeep);
     }
@@ -289,8 +295,8 @@ impl Session {
     /// The right to probe the network that the backend is reached through, where that is to be done and nobody does it
     /// yet, and the backend's address.
     pub fn probing(&self) -> Option<(Probing, IpAddr)> {
-        let (_, address) = self.backend.stream.addresses()?;
-        Some((self.backend.vigil.as_ref()?.seat.as_ref()?.probing()?, address))
+        let probing = self.backend.vigil.as_ref()?.seat.as_ref()?.probing()?;
+        Some((probing, self.backend.stream.peer_address()?))
     }
 
     /// Has this task woken when an end must beat at once.
@@ -322,7 +328,7 @@ impl Session {
 
     /// A peer beat by itself: it is answered by us, or when the other end has answered in its own way.
     fn on_beat(&mut self, party: Party, now: Duration) {
-        let is_ours = self.upkeep(party).answer || !self.side(party.other()).is_asked();
+        let is_ours = self.settings.upkeep(party).answer || !self.side(party.other()).is_asked();
         let side = self.side(party);
         let Some(vigil) =
             side.vigil.as_mut().filter(|vigil| vigil.paid.is_none_or(|paid| now >= paid + ANSWER_LEAST))
@@ -335,21 +341,11 @@ impl Session {
         }
     }
 
-    fn upkeep(&self, party: Party) -> &Upkeep {
-        match party {
-            Party::Client => &self.settings.client,
-            Party::Backend => &self.settings.backend,
-        }
-    }
-
     /// Does what the pulse of an end wants done now.
     pub(super) fn beat(&mut self, party: Party, now: Duration) {
         let is_reading = self.side(party.other()).backlog() == 0;
         let settings = self.settings.clone();
-        let upkeep = match party {
-            Party::Client => &settings.client,
-            Party::Backend => &settings.backend,
-        };
+        let upkeep = settings.upkeep(party);
         let side = self.side(party);
         // A ping may stand between the frames of a message, anything else only between two messages.
         let is_between = side.role.is_some() && upkeep.beat.is_none() || side.encoder.is_between_messages();
