@@ -34,6 +34,13 @@ const READ: usize = 512 * 1024;
 /// Bytes read at once for a peer that takes them slowly: what it has not taken is held by the session.
 const READ_CONGESTED: usize = 64 * 1024;
 
+/// Where in its buffer input begins. The allocator places a buffer of this size 16 bytes into a page, and a stream's
+/// first bytes lie in the first hundreds of a page of the kernel's, too. Where a copy's destination lies 1 to 15 bytes
+/// past its source, modulo the page of 4,096 bytes, AMD's `rep movsb`, with which the kernel copies, is 14 times
+/// slower (measured: 152 us instead of 11 for 512 KiB). From here on, such a source is a quarter of a page away: 4 MiB
+/// messages cost 0.93 of the floor's CPU instead of 1.05 (medians of 9; 112 and 192 bytes did as well, 48 less).
+const HEAD: usize = 1008;
+
 /// Buffers that every session of a thread uses in turn, so that an idle session needs none.
 struct Scratch {
     input: Vec<u8>,
@@ -42,7 +49,7 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        input: vec![0; READ + 2 * WHOLE],
+        input: vec![0; HEAD + READ + 2 * WHOLE],
         batch: Batch::default(),
     });
 }
@@ -55,12 +62,13 @@ pub(super) fn relay(
     tally: &mut Tally,
 ) -> Relayed {
     SCRATCH.with_borrow_mut(|scratch| {
+        let space = &mut scratch.input[HEAD..];
         let kept = source.unread.len();
-        scratch.input[..kept].copy_from_slice(&source.unread);
+        space[..kept].copy_from_slice(&source.unread);
         let mut filled = kept;
         if !source.unread_is_fresh {
             let most = if destination.congested { READ_CONGESTED } else { READ };
-            let mut buf = ReadBuf::new(&mut scratch.input[..kept + most]);
+            let mut buf = ReadBuf::new(&mut space[..kept + most]);
             buf.set_filled(kept);
             match source.poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(0)) => return Relayed::Eof,
@@ -69,7 +77,7 @@ pub(super) fn relay(
                 Poll::Pending => return Relayed::Nothing,
             }
         }
-        let mut input = Input::new(&mut scratch.input[..filled]);
+        let mut input = Input::new(&mut space[..filled]);
         let relayed = convert(source, destination, &mut input, &mut scratch.batch, cx, tally);
         scratch.batch.clear();
         let rest = input.rest();
