@@ -55,7 +55,8 @@ impl Clients {
             let device = nat.device.clone();
             tasks.spawn(async move {
                 loop {
-                    let stream = device.connect(addr).await.unwrap();
+                    // Refused when the test is over.
+                    let Ok(stream) = device.connect(addr).await else { return };
                     let mut client = RawWs::upgrade(stream, "/").await.unwrap();
                     let mut quiet = Instant::now();
                     while let Ok(Ok(ping)) = timeout(PATIENCE, client.frame()).await {
