@@ -153,8 +153,8 @@ impl Door {
                 && !(wanted.offers(probe::SUBPROTOCOL) && is_full);
             self.routes[index].answer(index, wanted, has_room).await
         };
-        let instance = self.shared.instance.to_string();
-        let upgraded = upgrade(stream, self.shared.handshake_timeout, &instance, decide).await;
+        let Shared { handshake_timeout, instance_name, .. } = &*self.shared;
+        let upgraded = upgrade(stream, *handshake_timeout, instance_name, decide).await;
         // What asked for no bridge is counted with the first one of its address.
         let metrics = &self.routes[asked.into_inner() as usize].metrics;
         let result = match upgraded {

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::close::{Party, Severity};
 use crate::config::{Bridge, Config, Server};
@@ -63,6 +63,8 @@ struct Shared {
     refusals: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     instance: Instance,
+    /// What it is called in headers.
+    instance_name: String,
     next_session: AtomicU64,
 }
 
@@ -97,6 +99,7 @@ impl Proxy {
         if max_sessions.is_some_and(|wanted| wanted > sessions) {
             warn!(sessions, descriptors, "max_sessions is cut to what the descriptor limit allows");
         }
+        let instance = Instance(rand::random());
         let shared = Arc::new(Shared {
             drain: CancellationToken::new(),
             handshake_timeout,
@@ -104,7 +107,8 @@ impl Proxy {
             permits: Arc::new(Semaphore::new(sessions)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             probes: Arc::new(Semaphore::new(probes as usize)),
-            instance: Instance(rand::random()),
+            instance,
+            instance_name: instance.to_string(),
             next_session: AtomicU64::new(1),
         });
         let mut groups: Vec<Vec<Bridge>> = Vec::new();
@@ -207,7 +211,8 @@ impl Shared {
     async fn run(&self, session: &mut Session, route: &Route, permit: &mut Option<OwnedSemaphorePermit>) {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed);
         let active = route.metrics.open();
-        info!(bridge = route.bridge.name, session = number, "session opened");
+        // How it went is told in one line, at its end.
+        debug!(bridge = route.bridge.name, session = number, "session opened");
         self.watch(route, session);
         let mut redial = None;
         let outcome = loop {

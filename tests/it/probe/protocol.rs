@@ -148,7 +148,8 @@ async fn natpulse_is_told_from_others_by_one_header() {
 
 fn near(backend: SocketAddr) -> String {
     format!(
-        "[[bridge]]\nname = \"near\"\nlisten = {{ url = \"tcp://127.0.0.1:0\", framing = \"u32be\" }}\n\
+        "[log]\nlevel = \"debug\"\n[[bridge]]\nname = \"near\"\n\
+         listen = {{ url = \"tcp://127.0.0.1:0\", framing = \"u32be\" }}\n\
          backend = \"ws://{backend}/\"\n[heartbeat]\nmin = \"500ms\"\nmax = \"2s\"\nreply_timeout = \"200ms\"\n"
     )
 }
