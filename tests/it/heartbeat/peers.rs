@@ -162,24 +162,17 @@ enum Reader {
 
 const BULK: usize = 64 << 20;
 
-/// How long a peer is busy before it reads what is left as fast as it can.
-fn busy() -> Duration {
-    if is_long() { Duration::from_secs(30) } else { Duration::from_secs(4) }
+/// How a transfer is made hard: beats, and a reader that reads in its way for so long, then what is left as fast as it
+/// can.
+#[derive(Clone, Copy)]
+struct Busy {
+    beats: &'static str,
+    reader: Reader,
+    time: Duration,
 }
 
-/// The more beats fall due while a peer is busy, the better; but on a machine that runs other tests beside this one, a
-/// client may well take a quarter of a second to answer.
-fn busy_beats() -> &'static str {
-    if is_long() { r#"{ policy = "fixed", every = "300ms", reply_timeout = "250ms" }"# } else { BEATS }
-}
-
-fn runs() -> usize {
-    if is_long() { 20 } else { 3 }
-}
-
-/// Reads from `stream` in the way given for as long as peers are busy, then as fast as it can; what is read comes out
-/// of the pipe. The stream's end is the pipe's.
-fn read_as(reader: Reader, mut stream: impl AsyncRead + Send + Unpin + 'static) -> DuplexStream {
+/// Reads from `stream`; what is read comes out of the pipe. The stream's end is the pipe's.
+fn read_as(busy: Busy, mut stream: impl AsyncRead + Send + Unpin + 'static) -> DuplexStream {
     let (mut inlet, outlet) = tokio::io::duplex(4096);
     tokio::spawn(async move {
         let begun = Instant::now();
@@ -188,10 +181,10 @@ fn read_as(reader: Reader, mut stream: impl AsyncRead + Send + Unpin + 'static) 
         let mut tick = 0;
         loop {
             let mut most = buffer.len();
-            if begun.elapsed() < busy() {
+            if begun.elapsed() < busy.time {
                 clock.tick().await;
                 tick += 1;
-                match reader {
+                match busy.reader {
                     Reader::Slow => most = 2_000,
                     Reader::Bursty if tick / 5 % 2 == 0 => {}
                     Reader::Bursty | Reader::Stalled => continue,
@@ -207,9 +200,9 @@ fn read_as(reader: Reader, mut stream: impl AsyncRead + Send + Unpin + 'static) 
 }
 
 /// A record of 64 MiB to a client that is busy; it answers what pings it finds behind.
-async fn download(reader: Reader) {
+async fn download(busy: Busy) {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = to_records(&server, busy_beats()).await;
+    let natpulse = to_records(&server, busy.beats).await;
     let (client, mut backend) = session(&natpulse, &server).await;
     let sending = async {
         backend.write_all(&(BULK as u32).to_be_bytes()).await.unwrap();
@@ -220,7 +213,7 @@ async fn download(reader: Reader) {
     };
     let receiving = async {
         let (frames, mut writer) = tokio::io::split(client.io);
-        let mut frames = RawWs { io: BufReader::new(read_as(reader, frames)) };
+        let mut frames = RawWs { io: BufReader::new(read_as(busy, frames)) };
         let (mut got, mut buffer) = (0, Vec::new());
         while got < BULK {
             let header = frames.header().await.unwrap();
@@ -234,15 +227,16 @@ async fn download(reader: Reader) {
         }
     };
     let all = async { tokio::join!(sending, receiving) };
-    within_time(Duration::from_secs(180), &format!("a download to a {reader:?} reader"), all).await;
+    let time = busy.time + Duration::from_secs(150);
+    within_time(time, &format!("a download to a {:?} reader", busy.reader), all).await;
     assert!(natpulse.logged("session closed").is_empty(), "{:?}", natpulse.logged("session closed"));
     natpulse.stop().await;
 }
 
 /// A message of 64 MiB to a backend that is busy; meanwhile the client is not read from, nor are its pongs.
-async fn upload(reader: Reader) {
+async fn upload(busy: Busy) {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = to_records(&server, busy_beats()).await;
+    let natpulse = to_records(&server, busy.beats).await;
     let (client, backend) = session(&natpulse, &server).await;
     let (frames, mut writer) = tokio::io::split(client.io);
     let mut frames = RawWs { io: BufReader::new(frames) };
@@ -277,7 +271,7 @@ async fn upload(reader: Reader) {
         }
     };
     let receiving = async {
-        let mut record = read_as(reader, backend).take(4 + BULK as u64);
+        let mut record = read_as(busy, backend).take(4 + BULK as u64);
         assert_eq!(tokio::io::copy(&mut record, &mut tokio::io::sink()).await.unwrap(), 4 + BULK as u64);
     };
     let all = async {
@@ -286,7 +280,8 @@ async fn upload(reader: Reader) {
             () = receiving => {}
         }
     };
-    within_time(Duration::from_secs(180), &format!("an upload to a {reader:?} reader"), all).await;
+    let time = busy.time + Duration::from_secs(150);
+    within_time(time, &format!("an upload to a {:?} reader", busy.reader), all).await;
     assert!(natpulse.logged("session closed").is_empty(), "{:?}", natpulse.logged("session closed"));
     listening.abort();
     natpulse.stop().await;
@@ -294,10 +289,26 @@ async fn upload(reader: Reader) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn busy_peers_are_never_killed() {
-    for run in 0..runs() {
+    // The more beats fall due while a peer is busy, the better; but on a machine that runs other tests beside this one,
+    // a client may well take a quarter of a second to answer.
+    let (beats, time, runs) = match is_long() {
+        true => (r#"{ policy = "fixed", every = "300ms", reply_timeout = "250ms" }"#, 10, 20),
+        false => (BEATS, 4, 3),
+    };
+    for run in 0..runs {
         println!("run {run}");
         for reader in [Reader::Slow, Reader::Stalled, Reader::Bursty] {
-            tokio::join!(download(reader), upload(reader));
+            let busy = Busy { beats, reader, time: Duration::from_secs(time) };
+            tokio::join!(download(busy), upload(busy));
         }
     }
+}
+
+/// Ten minutes of it, where there is time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_outlives_any_number_of_beats() {
+    let beats = r#"{ policy = "fixed", every = "2s", reply_timeout = "1s" }"#;
+    let time = Duration::from_secs(if is_long() { 600 } else { 12 });
+    let busy = Busy { beats, reader: Reader::Slow, time };
+    tokio::join!(download(busy), upload(busy));
 }
