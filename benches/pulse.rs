@@ -24,7 +24,13 @@ const PER_NETWORK: u32 = 20;
 const FACTS: Facts = Facts {
     can_write: true,
     is_reading: true,
-    path: Some(Path { ack_age: Duration::ZERO, in_flight: false, unsent: false, window: 65_535 }),
+    path: Some(Path {
+        ack_age: Duration::ZERO,
+        in_flight: false,
+        unsent: false,
+        window: 65_535,
+        window_probes: 0,
+    }),
 };
 
 /// One connection, whose peer answers every beat.

@@ -17,6 +17,7 @@
 //! `now` is the time since the UNIX epoch, because what was learned outlives the process.
 
 mod crowd;
+mod facts;
 mod key;
 mod known;
 mod network;
@@ -28,11 +29,12 @@ mod roll_call;
 mod smart;
 mod wechat;
 
+pub use facts::{Facts, Path};
 pub use key::NetworkKey;
 pub use network::{Departure, Learned, Plan, Seat, Wake};
 pub use networks::{NetworkId, Networks};
 pub use probe::{Outcome, ProbeId, Prober, Step};
-pub use pulse::{Action, Answer, Facts, Means, Path, Patience, Pulse};
+pub use pulse::{Action, Answer, Means, Patience, Pulse};
 pub use record::RecordError;
 pub use smart::Bracket;
 pub use wechat::Ladder;

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use super::Facts;
+
 /// The reply timeout is not shortened below this, however quick the peer is, unless it is configured so: three
 /// seconds are three retransmissions of TCP from its initial timeout of one second (RFC 6298 section 2.1, with the
 /// first one answered at the third attempt).
@@ -13,6 +15,9 @@ const KEEPALIVE_REPLY: u64 = 2_000;
 /// How many round trips a peer is given to answer, at the least.
 const REPLY_ROUND_TRIPS: u64 = 4;
 
+/// So many probes of a closed window in a row are not lost by chance: a beat is sent twice, and this is once more.
+const WINDOW_PROBES: u8 = 3;
+
 /// What an end's beat is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Means {
@@ -22,31 +27,6 @@ pub enum Means {
     Legacy,
     /// The kernel's own probe (RFC 9293 section 3.8.4), where the stream leaves no room for anything else.
     Keepalive,
-}
-
-/// What a pulse must know about its connection to decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// Whether a beat could be handed to the kernel now: nothing waits in front of it, and no message is half
-    /// written.
-    pub can_write: bool,
-    /// Whether what the peer sends is being read; it is not while the other end of the session takes nothing.
-    pub is_reading: bool,
-    /// What the kernel knows about the path; `None` where it has no TCP.
-    pub path: Option<Path>,
-}
-
-/// What TCP knows about the way to the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Path {
-    /// Time since the peer's kernel last acknowledged anything.
-    pub ack_age: Duration,
-    /// Whether bytes are on their way that have not been acknowledged.
-    pub in_flight: bool,
-    /// Whether bytes wait in our kernel that have not been sent.
-    pub unsent: bool,
-    /// Bytes that the peer's kernel has room for.
-    pub window: u32,
 }
 
 /// What is to be done.
@@ -230,6 +210,11 @@ impl Pulse {
         (self.interval / 9 * 8 / 1000).max(1) * 1000
     }
 
+    /// How long the kernel may pause between two probes of a closed window, so that twice as many fit as are needed.
+    pub fn window_pause(&self, patience: &Patience) -> Duration {
+        (millis(self.interval) + patience.reply) / (2 * u32::from(WINDOW_PROBES))
+    }
+
     /// Whether bytes of messages were written that the peer's kernel is not known to have acknowledged.
     pub fn has_unacked(&self) -> bool {
         self.has_unacked
@@ -286,6 +271,9 @@ impl Pulse {
         if self.beats < 2 && is_time && facts.can_write && self.means != Means::Keepalive {
             return Action::Beat;
         }
+        if self.is_closed_for_good(facts, patience) {
+            return Action::Dead { silence: millis(self.silence) };
+        }
         if now >= self.since + reply
             && let Some(verdict) = self.verdict(now, facts, patience)
         {
@@ -321,6 +309,13 @@ impl Pulse {
     fn verdict(&mut self, now: u64, facts: &Facts, patience: &Patience) -> Option<Action> {
         let dead = Some(Action::Dead { silence: millis(self.silence) });
         if now.saturating_sub(self.life) >= ms(patience.stall) + u64::from(self.interval) {
+            return dead;
+        }
+        // Whether or not we read, the peer's kernel answers ours. A ping is written in the middle of each reply timeout:
+        // half of one more, and it has had all of one. Where none can be written, other bytes are as old.
+        let is_old = self.means == Means::Ping && (self.beats == 2 || !facts.can_write);
+        let unheard = facts.path.filter(|path| path.in_flight).map_or(0, |path| ms(path.ack_age));
+        if is_old && 2 * unheard >= 3 * self.reply_timeout(patience) {
             return dead;
         }
         if !facts.is_reading {
@@ -371,6 +366,12 @@ impl Pulse {
             }
         }
         self.unanswered(now, patience)
+    }
+
+    /// Whether the kernel's own probes of a window that the peer has closed, which are beats like ours, go unanswered.
+    fn is_closed_for_good(&self, facts: &Facts, patience: &Patience) -> bool {
+        let limit = u64::from(self.interval) + ms(patience.reply);
+        facts.path.is_some_and(|path| path.window_probes >= WINDOW_PROBES && ms(path.ack_age) >= limit)
     }
 
     /// A peer that never answered a beat, but lets us hear of it in its own time, is judged by its own rhythm.

@@ -5,7 +5,7 @@ mod echo;
 mod endpoint;
 mod listen;
 mod stream;
-mod tcp_info;
+mod tcp;
 mod upgrade;
 
 pub use dial::{DialError, Dialled, dial, dial_at};

@@ -12,7 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Echo, tcp_info};
+use super::{Echo, tcp};
 use crate::heartbeat::Path;
 
 /// A connection that can be read and written, or that has been closed and holds no descriptor.
@@ -75,7 +75,7 @@ impl Stream {
     /// What the kernel knows about the way to the peer, where that is TCP.
     pub fn path(&self) -> Option<Path> {
         match self {
-            Stream::Tcp(stream) => tcp_info::path(stream.as_fd()),
+            Stream::Tcp(stream) => tcp::path(stream.as_fd()),
             Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
         }
     }
@@ -93,6 +93,14 @@ impl Stream {
             // It fails only on a socket that is no longer connected, which needs no probes.
             let _ = socket.set_tcp_keepalive(&probes);
             let _ = socket.set_tcp_user_timeout(Some(give_up));
+        }
+    }
+
+    /// Has the kernel probe a window that the peer has closed at least every `pause`, a second at the shortest, where it
+    /// can be told (since Linux 6.15). Each of its pauses is twice as long as the one before, up to two minutes.
+    pub fn probe_window_every(&self, pause: Duration) {
+        if let Stream::Tcp(stream) = self {
+            tcp::set_longest_pause(stream.as_fd(), pause.max(Duration::from_secs(1)));
         }
     }
 

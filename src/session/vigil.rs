@@ -354,6 +354,9 @@ impl Session {
         let Some(vigil) = &mut side.vigil else {
             return;
         };
+        if facts.path.is_some_and(|path| path.unsent && !path.in_flight) {
+            side.stream.probe_window_every(vigil.pulse.window_pause(&upkeep.patience()));
+        }
         let action = vigil.pulse.poll(now, &facts, &upkeep.patience());
         trace!(?party, ?facts, ?action, pulse = ?vigil.pulse, "pulse");
         match action {

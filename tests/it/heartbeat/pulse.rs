@@ -16,7 +16,8 @@ fn at(ms: u64) -> Duration {
 
 /// A path on which everything has been acknowledged, the last thing so long ago.
 fn clear(ack_age: u64) -> Facts {
-    let path = Path { ack_age: at(ack_age), in_flight: false, unsent: false, window: 65_535 };
+    let path =
+        Path { ack_age: at(ack_age), in_flight: false, unsent: false, window: 65_535, window_probes: 0 };
     Facts { can_write: true, is_reading: true, path: Some(path) }
 }
 
@@ -210,6 +211,43 @@ fn while_we_are_not_reading_the_reply_clock_stands_still() {
     let mut stuck = Pulse::new(Means::Ping, at(0), at(INTERVAL));
     let (_, dead) = live(&mut stuck, 24 * 3_600_000, |_| Facts { is_reading: false, ..clear(0) });
     assert!((STALL..STALL + INTERVAL + 2 * REPLY).contains(&dead.unwrap().0), "{dead:?}");
+}
+
+#[test]
+fn a_path_that_is_cut_while_we_are_not_reading_is_found_all_the_same() {
+    let unread = |ack_age| Facts { is_reading: false, ..clear(ack_age) };
+    for (cut, can_write) in [(0, true), (0, false), (200_000, true), (200_000, false)] {
+        // Until then everything is acknowledged.
+        let facts = |now: u64| match now.checked_sub(cut) {
+            None => Facts { can_write, ..unread(0) },
+            Some(since) => Facts { can_write, ..with_path(unread(since), |path| path.in_flight = true) },
+        };
+        let (_, dead) = live(&mut pulse(Means::Ping), STALL, facts);
+        assert!(dead.unwrap().0 <= cut.max(INTERVAL) + 3 * REPLY, "cut at {cut}: {dead:?}");
+    }
+    // A round trip that is nearly as long as the reply timeout: there is always a beat on its way.
+    let slow = |_| with_path(unread(REPLY - 1), |path| path.in_flight = true);
+    assert_eq!(live(&mut pulse(Means::Ping), STALL, slow).1, None);
+}
+
+#[test]
+fn a_path_that_is_cut_while_the_window_is_closed_is_found_by_the_kernels_probes() {
+    let closed = |is_reading, probes| {
+        move |now| {
+            let facts = Facts { can_write: false, is_reading, ..clear(now) };
+            with_path(facts, |path| (path.unsent, path.window, path.window_probes) = (true, 0, probes))
+        }
+    };
+    for is_reading in [true, false] {
+        let (_, dead) = live(&mut pulse(Means::Ping), STALL, closed(is_reading, 3));
+        assert_eq!(dead, Some((INTERVAL + REPLY, at(INTERVAL))), "reading: {is_reading}");
+        // One or two may be lost, and the kernel's pauses between them grow to minutes.
+        assert_eq!(
+            live(&mut pulse(Means::Ping), STALL, closed(is_reading, 2)).1,
+            None,
+            "reading: {is_reading}"
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Connections through a real NAT, the kernel's own, that forgets those that are silent for too long.
 
+mod busy;
 mod control;
 mod cut;
 pub mod network;

@@ -1,4 +1,4 @@
-//! What the kernel knows about a TCP connection (tcp(7), TCP_INFO).
+//! What the kernel knows about a TCP connection (tcp(7), TCP_INFO), and what only it can be told in its own words.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::heartbeat::Path;
 
 /// Fields of `struct tcp_info`, by their offset in bytes (linux/tcp.h; it only ever grows at its end).
+const PROBES: usize = 3;
 const UNACKED: usize = 24;
 const LAST_ACK_RECV: usize = 56;
 const NOTSENT_BYTES: usize = 144;
@@ -39,5 +40,27 @@ pub(super) fn path(socket: BorrowedFd<'_>) -> Option<Path> {
         in_flight: field(UNACKED) > 0,
         unsent: field(NOTSENT_BYTES) > 0,
         window: field(SND_WND),
+        window_probes: info[PROBES],
     })
+}
+
+/// The option's number (linux/tcp.h, since 6.15; `libc` does not have it).
+const TCP_RTO_MAX_MS: libc::c_int = 44;
+
+/// Bounds the pauses between two attempts of the kernel's to reach the peer, of 1 to 120 s. An older kernel refuses, and
+/// keeps its 120 s.
+pub(super) fn set_longest_pause(socket: BorrowedFd<'_>, pause: Duration) {
+    let milliseconds = pause.as_millis().min(120_000) as libc::c_int;
+    #[expect(unsafe_code, reason = "no maintained crate sets TCP_RTO_MAX_MS")]
+    // SAFETY: the pointer and the length describe `milliseconds`, which lives until the call returns; the kernel only
+    // reads it.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            TCP_RTO_MAX_MS,
+            (&raw const milliseconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
+    }
 }
