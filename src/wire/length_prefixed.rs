@@ -135,6 +135,9 @@ impl LengthField {
 }
 
 impl Prefix {
+    /// Always compiled into the loop that decodes: called from elsewhere too, it would not be, and short messages
+    /// would cost a call more.
+    #[inline(always)]
     fn announced(&self, bytes: &[u8], max: u64) -> Result<Option<Announced>, WireError> {
         match self {
             Prefix::Field(field) if bytes.len() < field.header_len() => Ok(None),
