@@ -129,7 +129,8 @@ async fn exploring_costs_three_connections_at_most_and_finds_the_timeout() {
 
 #[tokio::test]
 async fn a_timeout_that_becomes_shorter_is_followed_and_told() {
-    let (long, short) = (Duration::from_secs(12), Duration::from_secs(6));
+    let (long, short) = (if is_long() { 15 } else { 12 }, 6);
+    let (long, short) = (Duration::from_secs(long), Duration::from_secs(short));
     let nat = Nat::start(long).await;
     let natpulse = start(&nat, "min = \"4s\"").await;
     let mut clients = Clients::connect(&nat, &natpulse);
