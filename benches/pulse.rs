@@ -43,7 +43,7 @@ async fn connection(
 ) {
     let peer = IpAddr::from(Ipv4Addr::from_bits(number));
     let key = NetworkKey::named(&(number / PER_NETWORK).to_string());
-    let (seat, _) = networks.join(key, peer, false);
+    let seat = networks.join(key, peer, false).seat;
     let patience = Patience { reply: Duration::from_secs(3), stall: every * 10 };
     let phase = every.mul_f64(f64::from(number % 1009) / 1009.0);
     let mut pulse = Pulse::new(Means::Ping, epoch.elapsed(), phase);

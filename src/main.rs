@@ -174,6 +174,7 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let metrics = Metrics::new()?;
     let (admin, bridges) = (config.admin, config.bridges.len());
     let proxy = Proxy::bind(config, &metrics, raise_descriptor_limit()).await?;
+    metrics.config_loaded(natpulse::networks::now());
     let drain = proxy.drain_token();
     let admin = Admin::bind(admin, metrics, drain.clone())
         .await

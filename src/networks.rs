@@ -17,7 +17,8 @@ use tokio::sync::Notify;
 use tracing::info;
 
 use crate::heartbeat::{
-    self, Bracket, Departure, Learned, NetworkId, NetworkKey, Outcome, Plan, ProbeId, Settings, Step, Wake,
+    self, Bracket, Cause, Departure, Learned, NetworkId, NetworkKey, Outcome, Plan, ProbeId, Settings, Step,
+    Wake,
 };
 
 /// A table of networks and of who sits in them.
@@ -51,6 +52,40 @@ pub struct Seat {
     seat: heartbeat::Seat,
     /// The calls that this connection has looked at.
     calls: u32,
+}
+
+/// What a connection finds when it joins its network.
+#[derive(Debug)]
+pub struct Joined {
+    /// Its place.
+    pub seat: Seat,
+    /// How long it may be silent at first.
+    pub plan: Plan,
+    /// Whether its coming explains an earlier death: the NAT had forgotten it.
+    pub explains: bool,
+}
+
+/// What is known of all networks of a table, or of several.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// How many may still try longer silences.
+    pub learning: usize,
+    /// How many have nothing to try for the time being.
+    pub settled: usize,
+    /// The intervals in use where there are connections.
+    intervals: Vec<Duration>,
+}
+
+/// So many networks are looked at before those who wait for the lock get their turn.
+const SURVEYED_AT_ONCE: usize = 512;
+
+impl Survey {
+    /// The interval that so many percent of the networks with connections do not exceed; `None` where there are none.
+    pub fn percentile(&mut self, percent: usize) -> Option<Duration> {
+        let place = self.intervals.len() * percent / 100;
+        let last = self.intervals.len().checked_sub(1)?;
+        Some(*self.intervals.select_nth_unstable(place.min(last)).1)
+    }
 }
 
 /// The right to probe a network, as long as it has connections.
@@ -94,16 +129,33 @@ impl Networks {
         fs::rename(unfinished, file)
     }
 
-    /// A connection from `peer` was made in a network. Returns its place there, and how long it may be silent at first.
+    /// Adds what is known of all networks here to a survey.
+    pub fn survey(&self, survey: &mut Survey) {
+        let mut places = 0..SURVEYED_AT_ONCE;
+        loop {
+            let inner = self.lock();
+            if places.start >= inner.table.len() {
+                return;
+            }
+            for (is_settled, interval) in inner.table.look(places.clone(), now()) {
+                *if is_settled { &mut survey.settled } else { &mut survey.learning } += 1;
+                survey.intervals.extend(interval);
+            }
+            places = places.end..places.end + SURVEYED_AT_ONCE;
+        }
+    }
+
+    /// A connection from `peer` was made in a network.
     /// Where the far end is natpulse, probes will tell how long the network keeps a silent connection, and the
     /// connection itself is not used to find out.
-    pub fn join(self: &Arc<Self>, key: NetworkKey, peer: IpAddr, far_is_natpulse: bool) -> (Seat, Plan) {
+    pub fn join(self: &Arc<Self>, key: NetworkKey, peer: IpAddr, far_is_natpulse: bool) -> Joined {
         let now = now();
         let calls = self.calls.load(Ordering::Relaxed);
         let mut inner = self.lock();
         let (seat, wake) = inner.table.join(key, peer, now);
         let network = inner.table.network(seat);
-        if matches!(wake, Wake::Network(_)) {
+        let explains = matches!(wake, Wake::Network(_));
+        if explains {
             tell(&inner.table, network, "the client is back: its network had forgotten it");
         }
         if far_is_natpulse && inner.table.probe(network) {
@@ -115,7 +167,7 @@ impl Networks {
         }
         inner.sitters[seat.index()] = Sitter::default();
         self.call(inner, wake);
-        (Seat { networks: Some(self.clone()), seat, calls }, plan)
+        Joined { seat: Seat { networks: Some(self.clone()), seat, calls }, plan, explains }
     }
 
     /// Nothing in here can be left half done by a panic that would be worse than what the panic left.
@@ -181,9 +233,11 @@ impl Seat {
         self.networks().lock().table.survived(self.seat, silence, now());
     }
 
-    /// The connection ended in a way that says something about its network.
-    pub fn leave(mut self, departure: Departure) {
+    /// The connection ended in a way that says something about its network. Returns what caused it.
+    pub fn leave(mut self, departure: Departure) -> Cause {
+        let cause = self.networks().lock().table.cause(self.seat, departure);
         self.depart(departure);
+        cause
     }
 
     fn depart(&mut self, departure: Departure) {

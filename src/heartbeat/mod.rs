@@ -17,6 +17,7 @@
 //! `now` is the time since the UNIX epoch, because what was learned outlives the process.
 
 mod crowd;
+mod departure;
 mod facts;
 mod key;
 mod known;
@@ -29,12 +30,13 @@ mod roll_call;
 mod smart;
 mod wechat;
 
-pub use facts::{Facts, Path};
+pub use departure::{Cause, Departure};
+pub use facts::{Facts, Means, Path, Patience};
 pub use key::NetworkKey;
-pub use network::{Departure, Learned, Plan, Seat, Wake};
+pub use network::{Learned, Plan, Seat, Wake};
 pub use networks::{NetworkId, Networks};
 pub use probe::{Outcome, ProbeId, Prober, Step};
-pub use pulse::{Action, Answer, Means, Patience, Pulse};
+pub use pulse::{Action, Answer, Pulse};
 pub use record::RecordError;
 pub use smart::Bracket;
 pub use wechat::Ladder;

@@ -11,7 +11,7 @@ use core::time::Duration;
 use super::probe::{Outcome, ProbeId, Prober, Step};
 use super::roll_call::{Answer, Finding, RollCall};
 use super::smart::{Bracket, Search};
-use super::{Ladder, NetworkId, NetworkKey, Policy, Settings, millis};
+use super::{Cause, Departure, Ladder, NetworkId, NetworkKey, Policy, Settings, millis};
 
 /// A connection's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,23 +31,6 @@ pub struct Plan {
     pub interval: Duration,
     /// Whether this is longer than what is proven. A trial is not shortened by jitter.
     pub is_trial: bool,
-}
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// A beat after this silence stayed unanswered, and so did its repetition.
-    Lost {
-        /// From the last packet that left from behind the NAT to the first of the two beats.
-        silence: Duration,
-    },
-    /// The first packet after this silence was answered by a reset.
-    Reset {
-        /// As above.
-        silence: Duration,
-    },
-    /// Anything that says nothing about the NAT.
-    Goodbye,
 }
 
 /// Who must beat at once and plan anew.
@@ -344,6 +327,20 @@ impl Network {
             (Learned::Nothing | Learned::Wechat(_), _) => {}
         }
         false
+    }
+
+    /// What a departure that is about to be told was caused by.
+    pub(super) fn cause(&self, seat: Seat, sitter: &Sitter, departure: Departure) -> Cause {
+        let was_trial = self.trial.is_some_and(|trial| trial.seat == seat);
+        match (departure, &self.learned) {
+            (Departure::Reset { .. }, _) => Cause::Reset,
+            (Departure::Lost { silence }, Learned::Smart(bracket))
+                if was_trial || sitter.is_asked || millis(silence) > bracket.claimed_ms() =>
+            {
+                Cause::Nat
+            }
+            (Departure::Lost { .. } | Departure::Goodbye, _) => Cause::Unclear,
+        }
     }
 
     fn remember(&mut self, death: Death) {

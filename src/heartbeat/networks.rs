@@ -3,13 +3,14 @@
 //! constant time.
 
 use core::net::IpAddr;
+use core::ops::Range;
 use core::time::Duration;
 use std::collections::{BTreeSet, HashMap};
 
 use super::crowd::Crowd;
-use super::network::{Departure, Learned, Network, Plan, Seat, Sitter, Wake};
+use super::network::{Learned, Network, Plan, Seat, Sitter, Wake};
 use super::probe::{Outcome, ProbeId, Prober, Step};
-use super::{NetworkKey, Settings};
+use super::{Cause, Departure, NetworkKey, Settings};
 
 /// A network's place in the table. It holds for as long as somebody sits in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,6 +115,12 @@ impl Networks {
         wake(wakes, id)
     }
 
+    /// What a departure that is about to be told was caused by.
+    pub fn cause(&self, seat: Seat, departure: Departure) -> Cause {
+        let sitter = &self.sitters[seat.0 as usize];
+        self.networks[sitter.network.0 as usize].cause(seat, sitter, departure)
+    }
+
     /// The network of a connection.
     pub fn network(&self, seat: Seat) -> NetworkId {
         self.sitters[seat.0 as usize].network
@@ -155,6 +162,26 @@ impl Networks {
         let wakes = it.on_probed(probe, outcome, now);
         call(wakes, it, &mut self.sitters);
         wake(wakes, network)
+    }
+
+    /// The networks in these places of the table, of which there are [`Networks::len`]: for each, whether it has settled,
+    /// and the interval in use where it has connections.
+    pub fn look(
+        &self,
+        places: Range<usize>,
+        now: Duration,
+    ) -> impl Iterator<Item = (bool, Option<Duration>)> {
+        let end = places.end.min(self.networks.len());
+        self.networks[places.start.min(end)..end].iter().map(move |network| {
+            let (is_settled, interval) = match &network.learned {
+                Learned::Smart(bracket) => {
+                    (bracket.is_settled(&self.settings, now), bracket.in_use(&self.settings))
+                }
+                Learned::Wechat(ladder) => (ladder.is_settled, ladder.interval()),
+                Learned::Nothing => (true, self.settings.shortest().unwrap_or_default()),
+            };
+            (is_settled, (!network.seats.is_empty()).then_some(interval))
+        })
     }
 
     /// How many networks are remembered.

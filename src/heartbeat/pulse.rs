@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::Facts;
+use super::{Facts, Means, Patience};
 
 /// The reply timeout is not shortened below this, however quick the peer is, unless it is configured so: three
 /// seconds are three retransmissions of TCP from its initial timeout of one second (RFC 6298 section 2.1, with the
@@ -17,17 +17,6 @@ const REPLY_ROUND_TRIPS: u64 = 4;
 
 /// So many probes of a closed window in a row are not lost by chance: a beat is sent twice, and this is once more.
 const WINDOW_PROBES: u8 = 3;
-
-/// What an end's beat is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Means {
-    /// Bytes that the peer must answer, as a WebSocket ping (RFC 6455 section 5.5.2).
-    Ping,
-    /// Bytes that the peer may answer, but perhaps only sends of its own accord: the beat of a legacy protocol.
-    Legacy,
-    /// The kernel's own probe (RFC 9293 section 3.8.4), where the stream leaves no room for anything else.
-    Keepalive,
-}
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,15 +89,6 @@ pub struct Pulse {
     is_hurried: bool,
 }
 
-/// How patient a pulse is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// How long a peer may take to answer a beat.
-    pub reply: Duration,
-    /// How long the reply clock may stand still, counted from the last life.
-    pub stall: Duration,
-}
-
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -144,6 +124,21 @@ impl Pulse {
     /// What its beats are.
     pub fn means(&self) -> Means {
         self.means
+    }
+
+    /// The interval in use.
+    pub fn interval(&self) -> Duration {
+        millis(self.interval)
+    }
+
+    /// How many beats have gone unanswered so far.
+    pub fn beats(&self) -> u8 {
+        self.beats
+    }
+
+    /// How long ago there was life.
+    pub fn since_life(&self, now: Duration) -> Duration {
+        now.saturating_sub(Duration::from_millis(self.life))
     }
 
     /// Changes the interval from the silence that is under way on.

@@ -223,6 +223,11 @@ impl Bracket {
         }
     }
 
+    /// Whether there is no longer silence to try for the time being.
+    pub fn is_settled(&self, settings: &Settings, now: Duration) -> bool {
+        self.trial_ms(settings, now).is_none()
+    }
+
     /// The silence that one connection of the network may try.
     pub(super) fn trial_ms(&self, settings: &Settings, now: Duration) -> Option<u32> {
         let top_ms = millis(settings.max);

@@ -119,11 +119,11 @@ async fn reach(
     let mut failed = format!("{} has no address", authority.host);
     for address in addresses {
         let networks = Networks::new(settings(what), 1);
-        let (seat, _) = networks.join(NetworkKey::named("here"), address.ip(), true);
+        let seat = networks.join(NetworkKey::named("here"), address.ip(), true).seat;
         let probing = seat.probing().ok_or("at least one probe is needed")?;
         let target =
             Target { address, authority: authority.clone(), path_and_query: path_and_query.to_owned() };
-        let mut prober = Prober::new(probing, target);
+        let mut prober = Prober::new(probing, target, None);
         match prober.open().await {
             Ok(()) => return Ok((prober, seat)),
             Err(error @ ProbeError::NotNatpulse) => return Err(format!("{}: {error}", what.url)),

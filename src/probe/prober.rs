@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::near::{Connection, ProbeError, Target, Verdict};
 use crate::heartbeat::{Bracket, Outcome, ProbeId, Settings, Step};
+use crate::metrics::{self, Metrics};
 use crate::networks::{Probing, now};
 
 /// The probes of one network. They end when this is dropped.
@@ -18,6 +19,8 @@ pub struct Prober {
     probing: Probing,
     target: Arc<Target>,
     settings: Arc<Settings>,
+    /// Who counts, if anyone does.
+    metrics: Option<Metrics>,
     running: Vec<Running>,
     /// Connections that have just proved to work. Closed when there is no silence for them.
     spare: Vec<Connection>,
@@ -31,6 +34,7 @@ struct Running {
     probe: ProbeId,
     silence: Duration,
     begun: Instant,
+    counted: Option<metrics::Probe>,
     future: Pin<Box<dyn Future<Output = Verdict> + Send>>,
 }
 
@@ -80,13 +84,14 @@ impl fmt::Debug for Prober {
 }
 
 impl Prober {
-    /// The probes of a network, to a far side in or behind it.
-    pub fn new(probing: Probing, target: Target) -> Prober {
+    /// The probes of a network, to a far side in or behind it, which `metrics` are to count.
+    pub fn new(probing: Probing, target: Target, metrics: Option<Metrics>) -> Prober {
         let settings = Arc::new(probing.settings());
         Prober {
             probing,
             target: Arc::new(target),
             settings,
+            metrics,
             running: Vec::new(),
             spare: Vec::new(),
             failures: 0,
@@ -174,10 +179,14 @@ impl Prober {
         self.is_resting = false;
         let (target, settings, spare) = (self.target.clone(), self.settings.clone(), self.spare.pop());
         let future = Box::pin(async move { target.probe(spare, silence, &settings).await });
-        self.running.push(Running { probe, silence, begun: Instant::now(), future });
+        let counted = self.metrics.as_ref().map(Metrics::probe);
+        self.running.push(Running { probe, silence, begun: Instant::now(), counted, future });
     }
 
     fn on_ended(&mut self, probe: &Running, verdict: Verdict) -> Option<Event> {
+        if let Some(counted) = &probe.counted {
+            counted.ended(verdict.outcome);
+        }
         let before = self.probing.bracket()?;
         self.probing.ended(probe.probe, verdict.outcome)?;
         let after = self.probing.bracket()?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::Shared;
@@ -126,9 +126,10 @@ impl Door {
     /// A byte stream is a session as soon as its backend is there.
     async fn open(&self, stream: Stream) -> Option<Admitted> {
         let route = &self.routes[0];
+        let begun = Instant::now();
         match route.dial(&route.bridge.subprotocols).await {
             Some(dialled) => {
-                route.metrics.handshake(Handshake::Accepted);
+                route.metrics.accepted(begun.elapsed());
                 Some(Admitted::Session((0, Box::new(route.session(stream, &[], dialled)))))
             }
             None => {
@@ -141,6 +142,7 @@ impl Door {
     }
 
     async fn handshake(&self, stream: Stream, has_room: bool) -> Option<Admitted> {
+        let begun = Instant::now();
         let asked = AtomicU64::new(0);
         let decide = async |wanted: Wanted| {
             let Some(index) = self.find(&wanted.path) else {
@@ -159,7 +161,7 @@ impl Door {
         let metrics = &self.routes[asked.into_inner() as usize].metrics;
         let result = match upgraded {
             Ok(Opened { stream, early, route, dialled: Some(dialled) }) => {
-                metrics.handshake(Handshake::Accepted);
+                metrics.accepted(begun.elapsed());
                 let session = self.routes[route].session(stream, &early, dialled);
                 return Some(Admitted::Session((route, Box::new(session))));
             }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -41,6 +41,9 @@ const REFUSALS: usize = 32;
 /// The part of the drain window within which clients are asked to leave; the rest is for their goodbyes.
 const DRAIN_SPREAD: f32 = 0.75;
 
+/// How often, in seconds, all networks are looked at for the metrics: as often as they are usually scraped.
+const SURVEY_SECONDS: u32 = 15;
+
 /// How often what was learned about networks is written down: a crash loses no more.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
 
@@ -66,6 +69,7 @@ struct Shared {
     /// What it is called in headers.
     instance_name: String,
     next_session: AtomicU64,
+    metrics: Metrics,
 }
 
 /// A socket that could not be bound.
@@ -110,7 +114,9 @@ impl Proxy {
             instance,
             instance_name: instance.to_string(),
             next_session: AtomicU64::new(1),
+            metrics: metrics.clone(),
         });
+        metrics.watch_permits(&shared.permits, sessions);
         let mut groups: Vec<Vec<Bridge>> = Vec::new();
         let mut shared_addresses = HashMap::new();
         for bridge in config.bridges {
@@ -132,10 +138,15 @@ impl Proxy {
             let listener = listen(&url).await.map_err(|error| BindError { url: url.to_string(), error })?;
             let spread = drain_window.mul_f32(DRAIN_SPREAD);
             let route = |bridge: Bridge| {
-                let metrics = metrics.bridge(&bridge.name);
-                let client = school.upkeep(&bridge.name, Party::Client, &bridge.listen.heartbeat);
-                let backend = school.upkeep(&bridge.name, Party::Backend, &bridge.backend.heartbeat);
-                Route::new(bridge, metrics, spread, client, backend)
+                let counted = metrics.bridge(&bridge.name);
+                let [client, backend] = [Party::Client, Party::Backend].map(|party| {
+                    let end = match party {
+                        Party::Client => &bridge.listen.heartbeat,
+                        Party::Backend => &bridge.backend.heartbeat,
+                    };
+                    school.upkeep(&bridge.name, party, end, metrics.side(&bridge.name, party))
+                });
+                Route::new(bridge, counted, spread, client, backend)
             };
             let routes: Vec<_> = bridges.into_iter().map(route).collect();
             for Route { bridge, .. } in &routes {
@@ -159,6 +170,7 @@ impl Proxy {
         for (listener, door) in self.doors {
             tasks.spawn(door.accept(listener));
         }
+        tokio::spawn(watch(self.shared.clone(), self.school.clone()));
         while timeout(SAVE_EVERY, self.shared.drain.cancelled()).await.is_err() {
             save(&self.school).await;
         }
@@ -173,6 +185,20 @@ impl Proxy {
             false => warn!(left, "the drain window is over; what is left is cut off"),
         }
         left
+    }
+}
+
+/// Measures once a second how late the runtime's timers are, and now and then what is known of networks.
+async fn watch(shared: Arc<Shared>, school: Arc<School>) {
+    loop {
+        for party in [Party::Client, Party::Backend] {
+            shared.metrics.networks(party, &mut school.survey(party));
+        }
+        for _ in 0..SURVEY_SECONDS {
+            let due = Instant::now() + Duration::from_secs(1);
+            sleep_until(due).await;
+            shared.metrics.lag(due.elapsed());
+        }
     }
 }
 
@@ -202,7 +228,7 @@ fn bound_url(url: &ListenUrl, listener: &Listener) -> ListenUrl {
 impl Shared {
     /// Sees to the network of a session's backend being probed, where that is to be done and nobody does it yet.
     fn watch(&self, route: &Route, session: &Session) {
-        if let Some(prober) = route.prober(session) {
+        if let Some(prober) = route.prober(session, &self.metrics) {
             self.tasks.spawn(probe::watch(prober, route.bridge.name.clone(), self.drain.clone()));
         }
     }
@@ -216,7 +242,7 @@ impl Shared {
         self.watch(route, session);
         let mut redial = None;
         let outcome = loop {
-            match session.run(&route.metrics, &self.drain).await {
+            match session.run(&self.drain).await {
                 Ended::For(outcome) => break outcome,
                 Ended::Backend(reason) => {
                     warn!(
@@ -229,7 +255,9 @@ impl Shared {
             }
             let redial = redial.get_or_insert_with(|| Box::new(Redial::new(session.begun())));
             // Boxed, because a handshake needs far more memory than a session, and only for a moment.
-            match Box::pin(redial.dial(route, session, &self.drain)).await {
+            let dialled = Box::pin(redial.dial(route, session, &self.drain)).await;
+            route.metrics.reconnected(dialled.is_some());
+            match dialled {
                 Some(dialled) => {
                     info!(bridge = route.bridge.name, session = number, "the backend is back");
                     let is_natpulse = dialled.is_natpulse;
@@ -239,7 +267,7 @@ impl Shared {
                 None => session.give_up(),
             }
         };
-        active.close(outcome.reason);
+        active.close(outcome.reason, session.begun().elapsed());
         // Whoever reads that a session has ended may count on its place.
         drop(permit.take());
         let bridge = route.bridge.name.as_str();

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::config::Bridge;
 use crate::link::{Answer, BackendUrl, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
-use crate::metrics::BridgeMetrics;
+use crate::metrics::{BridgeMetrics, Dialling, Metrics};
 use crate::probe::{self, Prober, Target};
 use crate::session::{RecordKind, Session, Settings, Side, Upkeep};
 use crate::wire::websocket::{self, Role};
@@ -19,7 +19,7 @@ use crate::wire::{Decoder, Encoder, Kind};
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) bridge: Bridge,
-    pub(super) metrics: BridgeMetrics,
+    pub(super) metrics: Arc<BridgeMetrics>,
     settings: Arc<Settings>,
 }
 
@@ -27,7 +27,7 @@ impl Route {
     /// A bridge at work, whose ends are kept alive by `client` and `backend`.
     pub(super) fn new(
         bridge: Bridge,
-        metrics: BridgeMetrics,
+        metrics: Arc<BridgeMetrics>,
         drain_spread: Duration,
         client: Upkeep,
         backend: Upkeep,
@@ -36,7 +36,9 @@ impl Route {
         let redial = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
             && matches!(bridge.backend.url, BackendUrl::Ws { .. });
         let linger = bridge.linger;
-        let settings = Arc::new(Settings { linger, mirror, redial, drain_spread, client, backend });
+        let counted = metrics.clone();
+        let settings =
+            Arc::new(Settings { linger, mirror, redial, metrics: counted, drain_spread, client, backend });
         Route { bridge, metrics, settings }
     }
 
@@ -73,12 +75,20 @@ impl Route {
     /// Dials the backend; a failure is logged.
     pub(super) async fn dial(&self, subprotocols: &[String]) -> Option<Dialled> {
         let url = &self.bridge.backend.url;
-        let error =
-            match timeout(self.bridge.dial_timeout, dial(url, subprotocols, self.bridge.max_message)).await {
-                Ok(Ok(dialled)) => return Some(dialled),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {:?}", self.bridge.dial_timeout),
-            };
+        let begun = Instant::now();
+        let dialled =
+            timeout(self.bridge.dial_timeout, dial(url, subprotocols, self.bridge.max_message)).await;
+        let result = match &dialled {
+            Ok(Ok(_)) => Dialling::Connected,
+            Ok(Err(_)) => Dialling::Failed,
+            Err(_) => Dialling::TimedOut,
+        };
+        self.metrics.dialled(result, begun.elapsed());
+        let error = match dialled {
+            Ok(Ok(dialled)) => return Some(dialled),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {:?}", self.bridge.dial_timeout),
+        };
         warn!(bridge = self.bridge.name, backend = %url, error, "cannot dial the backend");
         None
     }
@@ -92,14 +102,14 @@ impl Route {
     }
 
     /// The probes of the network between a session's backend and us, where nobody probes it yet.
-    pub(super) fn prober(&self, session: &Session) -> Option<Prober> {
+    pub(super) fn prober(&self, session: &Session, metrics: &Metrics) -> Option<Prober> {
         let BackendUrl::Ws { authority, path_and_query } = &self.bridge.backend.url else {
             return None;
         };
         let (probing, address) = session.probing()?;
         let address = SocketAddr::new(address, authority.port);
         let target = Target { address, authority: authority.clone(), path_and_query: path_and_query.clone() };
-        Some(Prober::new(probing, target))
+        Some(Prober::new(probing, target, Some(metrics.clone())))
     }
 
     /// What the network of a client is called.

@@ -10,7 +10,8 @@ use tracing::{info, warn};
 use crate::close::Party;
 use crate::config::{self, Heartbeat};
 use crate::heartbeat::Settings;
-use crate::networks::Networks;
+use crate::metrics::SideMetrics;
+use crate::networks::{Networks, Survey};
 use crate::session::Upkeep;
 
 /// Every table of networks there is.
@@ -34,7 +35,13 @@ impl School {
 
     /// How an end of this bridge is kept alive. A table has the name of the first bridge that needs it, and with it
     /// what an earlier run left behind.
-    pub(super) fn upkeep(&mut self, bridge: &str, party: Party, end: &Heartbeat) -> Upkeep {
+    pub(super) fn upkeep(
+        &mut self,
+        bridge: &str,
+        party: Party,
+        end: &Heartbeat,
+        metrics: SideMetrics,
+    ) -> Upkeep {
         let heartbeat = &end.settings;
         let config::Networks { ipv4_prefix, ipv6_prefix, capacity, directory } = &self.settings;
         let is_client = party == Party::Client;
@@ -54,7 +61,19 @@ impl School {
             answer: end.beat.as_ref().is_some_and(|legacy| legacy.answer),
             ipv4_prefix: *ipv4_prefix,
             ipv6_prefix: *ipv6_prefix,
+            metrics,
         }
+    }
+
+    /// What is known of all networks on one side.
+    pub(super) fn survey(&self, party: Party) -> Survey {
+        let mut survey = Survey::default();
+        for ((is_client, _), table) in &self.tables {
+            if *is_client == (party == Party::Client) {
+                table.networks.survey(&mut survey);
+            }
+        }
+        survey
     }
 
     /// Writes every table to its file. Blocks.

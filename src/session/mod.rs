@@ -4,6 +4,7 @@
 //! to it by `relay`; what follows from it is decided here, and how it ends is a [`CloseReason`].
 
 mod deadline;
+mod debt;
 mod redial;
 mod relay;
 mod side;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::close::{CloseReason, Party};
 use crate::metrics::BridgeMetrics;
 use crate::wire::websocket::CloseFrame;
-use crate::wire::{Decoder, Encoder, Kind, Tally, WireError};
+use crate::wire::{Decoder, Encoder, Kind, WireError};
 use deadline::{Drain, Moved};
 use relay::{Relayed, relay};
 use side::Flow;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub mirror: bool,
     /// Whether a WebSocket backend that dies while no message is on its way may be replaced by another connection.
     pub redial: bool,
+    /// What is counted.
+    pub metrics: Arc<BridgeMetrics>,
     /// Within which time of the drain's beginning the client is asked to leave, at a random moment.
     pub drain_spread: Duration,
     /// How the client is kept alive.
@@ -63,6 +66,17 @@ impl Settings {
     }
 }
 
+/// What has crossed in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crossed {
+    /// Complete messages.
+    pub messages: u64,
+    /// Payload bytes, those of an unfinished message included.
+    pub bytes: u64,
+    /// Payload bytes of a message that has begun and not ended.
+    unfinished: u64,
+}
+
 /// How a session went.
 #[derive(Debug)]
 pub struct Outcome {
@@ -71,9 +85,9 @@ pub struct Outcome {
     /// What the party named by the reason did wrong, in words.
     pub detail: Option<String>,
     /// What crossed from client to backend.
-    pub uplink: Tally,
+    pub uplink: Crossed,
     /// What crossed from backend to client.
-    pub downlink: Tally,
+    pub downlink: Crossed,
 }
 
 /// Why [`Session::run`] returned.
@@ -92,8 +106,10 @@ pub struct Session {
     backend: Side,
     settings: Arc<Settings>,
     begun: Instant,
-    uplink: Tally,
-    downlink: Tally,
+    uplink: Crossed,
+    downlink: Crossed,
+    /// Bytes that either end has not taken, as they were last counted.
+    buffered: usize,
     /// The first thing that made the session end.
     reason: Option<(CloseReason, Option<String>)>,
     drain: Drain,
@@ -116,8 +132,9 @@ impl Session {
             backend,
             settings,
             begun: now,
-            uplink: Tally::default(),
-            downlink: Tally::default(),
+            uplink: Crossed::default(),
+            downlink: Crossed::default(),
+            buffered: 0,
             reason: None,
             drain: Drain::No,
             lacks_backend: false,
@@ -137,7 +154,7 @@ impl Session {
 
     /// Runs until both connections are closed, or the backend may be replaced. When `drain` is cancelled, the client is
     /// asked to leave.
-    pub async fn run(&mut self, metrics: &BridgeMetrics, drain: &CancellationToken) -> Ended {
+    pub async fn run(&mut self, drain: &CancellationToken) -> Ended {
         let mut draining = pin!(drain.cancelled());
         poll_fn(|cx| {
             // Registered once: the waker of a task never changes.
@@ -149,9 +166,8 @@ impl Session {
                     self.drain = Drain::At(Instant::now() + spread.mul_f32(rand::random()));
                 }
             }
-            let (uplink, downlink) = (self.uplink, self.downlink);
             let done = self.poll(cx);
-            metrics.crossed(uplink, self.uplink, downlink, self.downlink);
+            self.count_buffered(self.client.backlog() + self.backend.backlog());
             done
         })
         .await;
@@ -186,6 +202,13 @@ impl Session {
         Poll::Pending
     }
 
+    fn count_buffered(&mut self, now: usize) {
+        let before = std::mem::replace(&mut self.buffered, now);
+        if before != now {
+            self.settings.metrics.buffered(before, now);
+        }
+    }
+
     fn side(&mut self, party: Party) -> &mut Side {
         match party {
             Party::Client => &mut self.client,
@@ -196,7 +219,7 @@ impl Session {
     /// Moves what there is from one end to the other; returns whether anything happened.
     fn pump(&mut self, from: Party, cx: &mut Context<'_>) -> bool {
         let was_ending = self.is_ending();
-        let (source, destination, tally) = match from {
+        let (source, destination, crossed) = match from {
             Party::Client => (&mut self.client, &mut self.backend, &mut self.uplink),
             Party::Backend => (&mut self.backend, &mut self.client, &mut self.downlink),
         };
@@ -212,12 +235,17 @@ impl Session {
             }
         }
         let mut progressed = moved;
-        let before = *tally;
+        let before = *crossed;
         let relayed = match destination.backlog() == 0 && source.input == Flow::Open {
-            true => relay(source, destination, cx, tally),
+            true => {
+                relay(source, destination, cx, crossed, |tally| self.settings.metrics.crossed(from, tally))
+            }
             false => Relayed::Nothing,
         };
-        progressed |= before != *tally;
+        if destination.backlog() > 0 && before != *crossed {
+            self.settings.metrics.paused(from);
+        }
+        progressed |= before != *crossed;
         moved |= self.on_relayed(from, relayed);
         // What is read only to be dropped is no progress: nobody may keep a dying session alive with it.
         if (progressed || !was_ending) && self.is_ending() {
@@ -241,7 +269,8 @@ impl Session {
             Relayed::Close(close) => self.on_close(from, close),
             Relayed::Refused(error) => self.on_refused(from, &error),
             Relayed::ReadFailed => {
-                self.side(from).on_reset();
+                let settings = self.settings.clone();
+                self.side(from).on_reset(settings.upkeep(from));
                 self.on_broken(from, CloseReason::Reset(from));
             }
         }
@@ -346,6 +375,12 @@ impl Session {
     /// Records why the session ends: the first cause is the one that counts.
     fn because(&mut self, reason: CloseReason, detail: Option<String>) {
         self.reason.get_or_insert((reason, detail));
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.count_buffered(0);
     }
 }
 

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::ReadBuf;
 
+use super::Crossed;
 use super::side::Side;
 use crate::wire::websocket::{CloseFrame, Control};
 use crate::wire::{Batch, Input, Stop, Tally, Until, WHOLE, WireError, translate};
@@ -45,21 +46,25 @@ const HEAD: usize = 1008;
 struct Scratch {
     input: Vec<u8>,
     batch: Batch,
+    tally: Tally,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
         input: vec![0; HEAD + READ + 2 * WHOLE],
         batch: Batch::default(),
+        tally: Tally::default(),
     });
 }
 
-/// Moves what `source` has sent to `destination`, which must have no backlog.
+/// Moves what `source` has sent to `destination`, which must have no backlog. What of it has crossed is added to
+/// `crossed`, and counted once for all messages that came at once.
 pub(super) fn relay(
     source: &mut Side,
     destination: &mut Side,
     cx: &mut Context<'_>,
-    tally: &mut Tally,
+    crossed: &mut Crossed,
+    count: impl FnOnce(&Tally),
 ) -> Relayed {
     SCRATCH.with_borrow_mut(|scratch| {
         let space = &mut scratch.input[HEAD..];
@@ -78,7 +83,13 @@ pub(super) fn relay(
             }
         }
         let mut input = Input::new(&mut space[..filled]);
+        let tally = &mut scratch.tally;
+        *tally = Tally { unfinished: crossed.unfinished, ..Tally::default() };
         let relayed = convert(source, destination, &mut input, &mut scratch.batch, cx, tally);
+        crossed.messages += tally.messages;
+        crossed.bytes += tally.bytes;
+        crossed.unfinished = tally.unfinished;
+        count(tally);
         scratch.batch.clear();
         let rest = input.rest();
         // Reuse the allocation while it is needed; an idle session has none.

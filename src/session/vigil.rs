@@ -8,11 +8,13 @@ use std::time::Duration;
 use tracing::trace;
 
 use super::Session;
+use super::debt::Debt;
 use super::side::{Flow, Side};
 use crate::close::{CloseReason, Party};
 use crate::heartbeat::{self, Action, Departure, Facts, Means, NetworkKey, Patience, Plan, Pulse};
 use crate::link::Stream;
-use crate::networks::{Networks, Probing, Seat};
+use crate::metrics::{Cause, SideMetrics};
+use crate::networks::{Joined, Networks, Probing, Seat};
 use crate::wire::Beat;
 
 /// How the ends of one kind are kept alive.
@@ -30,6 +32,8 @@ pub struct Upkeep {
     pub ipv4_prefix: u8,
     /// How many bits of an IPv6 address do.
     pub ipv6_prefix: u8,
+    /// What is counted.
+    pub metrics: SideMetrics,
 }
 
 /// What keeps one end of a session alive.
@@ -50,20 +54,9 @@ pub(super) struct Vigil {
     /// Whether it is silent for longer than what is proven.
     is_trial: bool,
     /// Whether the peer waits for an answer to a beat of its own.
-    debt: Debt,
+    pub(super) debt: Debt,
     /// When it last got one.
-    paid: Option<Duration>,
-}
-
-/// An answer to a beat of a peer that beats by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Debt {
-    /// There is none to give.
-    None,
-    /// It is given when the other end of the session has answered a beat in its own way.
-    Later,
-    /// It is given at the next boundary between two messages.
-    Due,
+    pub(super) paid: Option<Duration>,
 }
 
 /// What was read from an end, as far as it concerns the other one.
@@ -76,10 +69,6 @@ enum Felt {
     /// A beat of the peer's own.
     Beat,
 }
-
-/// A peer that answers our answers would have us beat back and forth as fast as the path allows; no protocol beats
-/// more often than this.
-const ANSWER_LEAST: Duration = Duration::from_secs(1);
 
 /// The part of an interval by which a beat may come early, so that beats do not march in step.
 const JITTER: f32 = 0.025;
@@ -156,7 +145,12 @@ impl Side {
             Some(upkeep.networks.join(network, theirs, is_natpulse))
         });
         let (seat, plan) = match joined {
-            Some((seat, plan)) => (Some(seat), plan),
+            Some(Joined { seat, plan, explains }) => {
+                if explains {
+                    upkeep.metrics.explained();
+                }
+                (Some(seat), plan)
+            }
             None => (None, Plan { interval, is_trial: false }),
         };
         let mut vigil = Vigil {
@@ -220,6 +214,7 @@ impl Side {
             (false, false) => None,
         };
         if let Some(answer) = answer {
+            upkeep.metrics.answered(&answer);
             vigil.survived(answer.survived);
         }
         // A trial that was cut short by something else may go to somebody quieter.
@@ -234,27 +229,15 @@ impl Side {
     }
 
     /// Beats at once.
-    fn hurry(&mut self) {
+    pub(super) fn hurry(&mut self) {
         if let Some(vigil) = &mut self.vigil {
             vigil.pulse.hurry();
         }
     }
 
     /// Whether beats are written to it, which it may answer.
-    fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         self.vigil.as_ref().is_some_and(|vigil| vigil.pulse.means() != Means::Keepalive)
-    }
-
-    /// Writes the answer to a beat of the peer's own that is due, between two messages.
-    fn answer_beat(&mut self, now: Duration) -> bool {
-        let is_between = self.encoder.is_between_messages() && self.output == Flow::Open;
-        let Some(vigil) = self.vigil.as_mut().filter(|vigil| vigil.debt == Debt::Due && is_between) else {
-            return false;
-        };
-        vigil.debt = Debt::None;
-        vigil.paid = Some(now);
-        self.encoder.beat(&mut self.unsent);
-        true
     }
 
     /// When the pulse has something to do. A connection that is being closed has deadlines of its own.
@@ -271,16 +254,19 @@ impl Side {
     }
 
     /// The connection ended in a way that says something about its network.
-    fn leave_network(&mut self, departure: Departure) {
-        if let Some(seat) = self.vigil.as_mut().and_then(|vigil| vigil.seat.take()) {
-            seat.leave(departure);
-        }
+    fn leave_network(&mut self, departure: Departure, upkeep: &Upkeep) {
+        let seat = self.vigil.as_mut().and_then(|vigil| vigil.seat.take());
+        upkeep.metrics.caused(match (seat, departure) {
+            (Some(seat), departure) => seat.leave(departure),
+            (None, Departure::Reset { .. }) => Cause::Reset,
+            (None, Departure::Lost { .. } | Departure::Goodbye) => Cause::Unclear,
+        });
     }
 
     /// The connection was reset: by a NAT that had forgotten it, if that answered our first packet after a silence.
-    pub(super) fn on_reset(&mut self) {
+    pub(super) fn on_reset(&mut self, upkeep: &Upkeep) {
         if let Some(silence) = self.vigil.as_ref().and_then(|vigil| vigil.pulse.unanswered_silence()) {
-            self.leave_network(Departure::Reset { silence });
+            self.leave_network(Departure::Reset { silence }, upkeep);
         }
     }
 }
@@ -326,21 +312,6 @@ impl Session {
         self.backend.answer_beat(now) || client
     }
 
-    /// A peer beat by itself: it is answered by us, or when the other end has answered in its own way.
-    fn on_beat(&mut self, party: Party, now: Duration) {
-        let is_ours = self.settings.upkeep(party).answer || !self.side(party.other()).is_asked();
-        let side = self.side(party);
-        let Some(vigil) =
-            side.vigil.as_mut().filter(|vigil| vigil.paid.is_none_or(|paid| now >= paid + ANSWER_LEAST))
-        else {
-            return;
-        };
-        vigil.debt = if is_ours { Debt::Due } else { Debt::Later };
-        if !is_ours {
-            self.side(party.other()).hurry();
-        }
-    }
-
     /// Does what the pulse of an end wants done now.
     pub(super) fn beat(&mut self, party: Party, now: Duration) {
         let is_reading = self.side(party.other()).backlog() == 0;
@@ -363,6 +334,7 @@ impl Session {
             Action::Wait(_) => {}
             Action::Survived(silence) => {
                 let idle = vigil.pulse.keepalive_idle();
+                upkeep.metrics.survived(silence);
                 vigil.survived(Some(silence));
                 vigil.plan(upkeep, JITTER);
                 if vigil.pulse.keepalive_idle() != idle {
@@ -372,13 +344,15 @@ impl Session {
             Action::Beat => {
                 let nonce: u32 = rand::random();
                 vigil.pulse.beaten(nonce);
+                upkeep.metrics.beat(vigil.pulse.interval());
                 match vigil.pulse.means() {
                     Means::Legacy => side.encoder.beat(&mut side.unsent),
                     Means::Ping | Means::Keepalive => side.ping(&nonce.to_be_bytes()),
                 }
             }
             Action::Dead { silence } => {
-                side.leave_network(Departure::Lost { silence });
+                upkeep.metrics.died(silence, vigil.pulse.beats(), vigil.pulse.since_life(now));
+                side.leave_network(Departure::Lost { silence }, upkeep);
                 let detail = format!("no answer to a beat after a silence of {:.1} s", silence.as_secs_f32());
                 self.because(CloseReason::Dead(party), Some(detail));
                 self.on_broken(party, CloseReason::Dead(party));

@@ -78,6 +78,35 @@ pub struct Tally {
     pub messages: u64,
     /// Payload bytes encoded, framing not counted.
     pub bytes: u64,
+    /// Payload bytes of those messages, however long ago they began.
+    pub whole_bytes: u64,
+    /// Payload bytes of a message that has begun and not ended.
+    pub unfinished: u64,
+    /// How many of the messages were as long as each of [`Tally::SIZES`] at most and longer than the one before; the
+    /// last are longer than all.
+    pub sizes: [u32; Tally::SIZES.len() + 1],
+}
+
+impl Tally {
+    /// Lengths in bytes by which messages are told apart: a chat line, a page of text, what crosses in one part
+    /// ([`WHOLE`]), a picture, a film.
+    pub const SIZES: [u64; 5] = [128, 1 << 10, 16 << 10, 256 << 10, 4 << 20];
+
+    /// Counts a part of a message.
+    #[inline]
+    pub(crate) fn add(&mut self, length: usize, is_last: bool) {
+        self.bytes += length as u64;
+        self.unfinished += length as u64;
+        if is_last {
+            let size = self.unfinished;
+            // Additions instead of a search: which bound it is cannot be foretold, and a wrong guess costs more.
+            let place: usize = Tally::SIZES.iter().map(|&bound| usize::from(size > bound)).sum();
+            self.sizes[place] += 1;
+            self.messages += 1;
+            self.whole_bytes += size;
+            self.unfinished = 0;
+        }
+    }
 }
 
 /// How far [`translate`] goes.
@@ -163,8 +192,7 @@ fn run(
             guard.after(&part, input, batch)?;
         }
         if is_heard {
-            tally.bytes += part.payload.len() as u64;
-            tally.messages += u64::from(part.last);
+            tally.add(part.payload.len(), part.last);
         }
         if until == Until::MessageEnd && part.last {
             return Ok(Stop::Message);

@@ -143,8 +143,8 @@ impl Natpulse {
         listen.unwrap().parse().unwrap()
     }
 
-    /// Every series of `/metrics`, keyed as it is written there, labels included.
-    pub async fn metrics(&self) -> HashMap<String, f64> {
+    /// `/metrics`, as text.
+    pub async fn exposition(&self) -> String {
         let addr = self.admin();
         let request = get(addr, "/metrics");
         let page = match &self.namespace {
@@ -152,7 +152,20 @@ impl Natpulse {
             None => http(addr, &request).await,
         };
         assert_eq!(page.status, 200, "{}", page.body);
-        let series = page.body.lines().filter(|line| !line.starts_with('#'));
+        page.body
+    }
+
+    /// The names of all metrics, without what a histogram adds to its name.
+    pub async fn families(&self) -> Vec<String> {
+        let text = self.exposition().await;
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    }
+
+    /// Every series of `/metrics`, keyed as it is written there, labels included.
+    pub async fn metrics(&self) -> HashMap<String, f64> {
+        let text = self.exposition().await;
+        let series = text.lines().filter(|line| !line.starts_with('#'));
         series
             .map(|line| {
                 let (name, value) = line.rsplit_once(' ').expect(line);
@@ -219,6 +232,12 @@ impl Natpulse {
 
     pub fn terminate(&self) {
         self.process.signal(Signal::TERM);
+    }
+
+    /// Ends it as a crash would.
+    pub async fn kill(mut self) {
+        self.process.signal(Signal::KILL);
+        self.exit().await;
     }
 
     pub async fn exit(&mut self) -> ExitStatus {
@@ -289,7 +308,8 @@ pub async fn http(addr: SocketAddr, request: &str) -> Page {
     exchange(TcpStream::connect(addr), request).await
 }
 
-async fn exchange(connecting: impl Future<Output = io::Result<TcpStream>>, request: &str) -> Page {
+/// The same on a connection that is made in some other way.
+pub async fn exchange(connecting: impl Future<Output = io::Result<TcpStream>>, request: &str) -> Page {
     let exchange = async {
         let mut stream = connecting.await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();

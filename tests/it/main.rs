@@ -24,6 +24,7 @@ mod endurance;
 mod harness;
 mod heartbeat;
 mod measure;
+mod metrics;
 mod namespace;
 mod nat;
 mod pairs;

@@ -1,0 +1,93 @@
+//! The closed lists from which label values come.
+
+use crate::close::Party;
+
+/// How a client's attempt to open a session went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// The session opened.
+    Accepted,
+    /// It is a probe of another natpulse, and no session.
+    Probe,
+    /// The request was no valid upgrade (400, 405, 426, 431), or nothing that is HTTP.
+    Rejected,
+    /// The request did not come in time (408).
+    TimedOut,
+    /// The backend could not be dialled (502).
+    BackendFailed,
+    /// As many sessions as are allowed are open, or natpulse is leaving (503).
+    Unavailable,
+}
+
+impl Handshake {
+    pub(super) const ALL: [Handshake; 6] = [
+        Handshake::Accepted,
+        Handshake::Probe,
+        Handshake::Rejected,
+        Handshake::TimedOut,
+        Handshake::BackendFailed,
+        Handshake::Unavailable,
+    ];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Handshake::Accepted => "accepted",
+            Handshake::Probe => "probe",
+            Handshake::Rejected => "rejected",
+            Handshake::TimedOut => "timed_out",
+            Handshake::BackendFailed => "backend_failed",
+            Handshake::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// How an attempt to reach a backend went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialling {
+    /// It is ready to be spoken to.
+    Connected,
+    /// There is no connection, or no handshake.
+    Failed,
+    /// It took too long.
+    TimedOut,
+}
+
+impl Dialling {
+    pub(super) const ALL: [Dialling; 3] = [Dialling::Connected, Dialling::Failed, Dialling::TimedOut];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Dialling::Connected => "connected",
+            Dialling::Failed => "failed",
+            Dialling::TimedOut => "timed_out",
+        }
+    }
+}
+
+/// The labels of what caused a death.
+pub(super) const CAUSES: [Cause; 3] = [Cause::Nat, Cause::Unclear, Cause::Reset];
+
+pub use crate::heartbeat::Cause;
+
+pub(super) fn label_of_cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Nat => "nat",
+        Cause::Unclear => "unclear",
+        Cause::Reset => "reset",
+    }
+}
+
+pub(super) fn label_of_party(party: Party) -> &'static str {
+    match party {
+        Party::Client => "client",
+        Party::Backend => "backend",
+    }
+}
+
+/// The directions, in the order in which they are counted.
+pub(super) const DIRECTIONS: [&str; 2] = ["uplink", "downlink"];
+
+/// The place of a value in its list, which is complete.
+pub(super) fn index_of<T: PartialEq>(all: &[T], value: &T) -> usize {
+    all.iter().position(|known| known == value).expect("ALL lists every value")
+}
