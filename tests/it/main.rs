@@ -19,6 +19,7 @@ mod bad_input;
 mod browser;
 mod conformance;
 mod contract;
+mod dashboards;
 mod ends;
 mod endurance;
 mod harness;
