@@ -1,6 +1,7 @@
 //! The dashboards, the alerts, and what starts them beside natpulse, read as the programs read them that
 //! they are for. None of these files is compiled, so a slip in one shows only when somebody needs it.
 
+mod deploy;
 mod layout;
 mod linter;
 mod names;
@@ -9,7 +10,7 @@ mod selector;
 mod types;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -130,4 +131,10 @@ fn printed(command: &mut Command) -> String {
     let (output, said) = run(command);
     assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Every file below a directory of the repository.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
