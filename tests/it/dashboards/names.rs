@@ -1,10 +1,11 @@
-//! One name, one meaning: the table in the README, what the dashboards draw and the alerts watch agree on
-//! every metric, its type and its labels.
+//! One name, one meaning: the table in the README, what a running natpulse exports, what the dashboards
+//! draw and the alerts watch agree on every metric, its type and its labels.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::selector::{Selector, groupings, selectors};
 use super::{Dashboard, rules, text};
+use crate::harness::{Natpulse, http_get, ws_connect};
 
 /// Labels that Prometheus adds, and the one that is part of a histogram.
 const ADDED: [&str; 3] = ["job", "instance", "le"];
@@ -101,4 +102,43 @@ fn a_metric_of_a_bridge_is_drawn_for_the_bridges_that_are_chosen() {
             }
         }
     }
+}
+
+/// The labels of a series as `/metrics` writes it.
+fn labels(series: &str) -> BTreeSet<String> {
+    let inside = series.split_once('{').map_or("", |(_, rest)| rest);
+    let pairs = inside.split("\",").filter_map(|pair| pair.split_once('='));
+    pairs.map(|(label, _)| label.to_owned()).filter(|label| label != "le").collect()
+}
+
+#[tokio::test]
+async fn a_running_natpulse_exports_what_the_readme_lists() {
+    let natpulse =
+        Natpulse::start("[[bridge]]\nname = \"demo\"\nlisten = \"ws://127.0.0.1:0/\"\nbackend = \"echo:\"\n")
+            .await;
+    // Somebody is there, so that there is a network to speak of.
+    let (socket, _) = ws_connect(&natpulse.url("demo"), None).await;
+    let page = http_get(natpulse.admin(), "/metrics").await;
+    assert_eq!(page.status, 200, "{}", page.body);
+
+    let mut exported = BTreeMap::new();
+    let mut family = String::new();
+    for line in page.body.lines() {
+        if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            family = name.to_owned();
+            exported.insert(family.clone(), Metric { kind: kind.to_owned(), labels: BTreeSet::new() });
+        } else if !line.starts_with('#') {
+            assert!(line.starts_with(&family), "{line} stands under {family}");
+            let series = line.rsplit_once(' ').unwrap().0;
+            exported.get_mut(&family).unwrap().labels.extend(labels(series));
+        }
+    }
+    let listed = table();
+    let names: BTreeSet<_> = exported.keys().chain(listed.keys()).collect();
+    let told = names.into_iter().map(|name| (name, exported.get(name), listed.get(name)));
+    let told: Vec<_> = told.filter(|(_, exported, listed)| exported != listed).collect();
+    assert!(told.is_empty(), "name, as it is exported, as it is listed: {told:#?}");
+    drop(socket);
+    natpulse.stop().await;
 }
