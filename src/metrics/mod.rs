@@ -17,7 +17,6 @@ use tokio::sync::Semaphore;
 
 use crate::close::Party;
 use crate::heartbeat::Outcome;
-use crate::networks::Survey;
 use families::Families;
 use labels::label_of_party;
 
@@ -52,15 +51,22 @@ impl Metrics {
         SideMetrics::new(&self.families, bridge, party)
     }
 
-    /// Takes note of what is known of all networks on one side.
-    pub fn networks(&self, party: Party, survey: &mut Survey) {
+    /// Takes note of the networks on one side: how many are still learning and how many have settled, and the interval in
+    /// use that so many percent of them do not exceed.
+    pub fn networks(
+        &self,
+        party: Party,
+        learning: usize,
+        settled: usize,
+        mut percentile: impl FnMut(usize) -> Duration,
+    ) {
         let side = label_of_party(party);
         let Families { networks, network_interval, .. } = &*self.families;
-        networks.with_label_values(&[side, "learning"]).set(survey.learning as i64);
-        networks.with_label_values(&[side, "settled"]).set(survey.settled as i64);
+        networks.with_label_values(&[side, "learning"]).set(learning as i64);
+        networks.with_label_values(&[side, "settled"]).set(settled as i64);
         for percent in [10, 50, 90] {
-            let interval = survey.percentile(percent).unwrap_or_default();
-            network_interval.with_label_values(&[side, &percent.to_string()]).set(interval.as_secs_f64());
+            let labels = [side, &percent.to_string()];
+            network_interval.with_label_values(&labels).set(percentile(percent).as_secs_f64());
         }
     }
 

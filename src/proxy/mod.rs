@@ -192,7 +192,10 @@ impl Proxy {
 async fn watch(shared: Arc<Shared>, school: Arc<School>) {
     loop {
         for party in [Party::Client, Party::Backend] {
-            shared.metrics.networks(party, &mut school.survey(party));
+            let mut survey = school.survey(party);
+            let (learning, settled) = (survey.learning, survey.settled);
+            let percentile = |percent| survey.percentile(percent).unwrap_or_default();
+            shared.metrics.networks(party, learning, settled, percentile);
         }
         for _ in 0..SURVEY_SECONDS {
             let due = Instant::now() + Duration::from_secs(1);
