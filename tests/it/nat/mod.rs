@@ -5,6 +5,7 @@ mod control;
 mod cut;
 pub mod network;
 mod plain;
+mod watched;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -37,7 +37,7 @@ async fn start(nat: &Nat, settings: &str) -> Natpulse {
 }
 
 /// Clients that answer pings, and come back when they are hung up on or hear nothing.
-struct Clients {
+pub(super) struct Clients {
     /// How often any of them was.
     lost: Arc<AtomicUsize>,
     /// The silences that natpulse ended with a ping, as the clients saw them.
@@ -46,7 +46,7 @@ struct Clients {
 }
 
 impl Clients {
-    fn connect(nat: &Nat, natpulse: &Natpulse) -> Clients {
+    pub(super) fn connect(nat: &Nat, natpulse: &Natpulse) -> Clients {
         let (lost, mut tasks) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
         let (sender, silences) = mpsc::unbounded_channel();
         let addr = natpulse.addr("im");
