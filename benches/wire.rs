@@ -37,7 +37,7 @@ fn convert(
         out += black_box(&slices[..count]).iter().map(|slice| slice.len()).sum::<usize>();
         batch.clear();
         if matches!(stop, Stop::Dry) {
-            return (out, tally.messages);
+            return (out, tally.messages());
         }
     }
 }

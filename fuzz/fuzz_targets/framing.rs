@@ -27,7 +27,7 @@ fn see(from: &Beating, to: &Beating, kind: Kind, max: u64, stream: &[u8], sizes:
         // A stream without messages shows how far the last one has come, which chunks may decide.
         parsed.messages.clear();
     } else {
-        assert_eq!(pipe.tally.messages, parsed.messages.len() as u64);
+        assert_eq!(pipe.tally.messages(), parsed.messages.len() as u64);
     }
     parsed.is_cut = false;
     Seen { parsed, heard: pipe.heard.clone(), is_refused, may_end: is_refused || pipe.may_end() }

@@ -130,8 +130,9 @@ impl BridgeMetrics {
         if tally.bytes > 0 {
             direction.bytes.inc_by(tally.bytes);
         }
-        if tally.messages > 0 {
-            direction.messages.inc_by(tally.messages);
+        let messages = tally.messages();
+        if messages > 0 {
+            direction.messages.inc_by(messages);
             direction.sizes.add(tally);
         }
     }

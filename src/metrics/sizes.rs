@@ -30,7 +30,7 @@ impl Sizes {
                 counter.inc_by(count.into());
             }
         }
-        self.bytes.inc_by(tally.whole_bytes);
+        self.bytes.inc_by(tally.whole_bytes());
     }
 
     fn histogram(&self) -> proto::Histogram {

@@ -84,9 +84,9 @@ pub(super) fn relay(
         }
         let mut input = Input::new(&mut space[..filled]);
         let tally = &mut scratch.tally;
-        *tally = Tally { unfinished: crossed.unfinished, ..Tally::default() };
+        *tally = Tally::after(crossed.unfinished);
         let relayed = convert(source, destination, &mut input, &mut scratch.batch, cx, tally);
-        crossed.messages += tally.messages;
+        crossed.messages += tally.messages();
         crossed.bytes += tally.bytes;
         crossed.unfinished = tally.unfinished;
         count(tally);

@@ -74,38 +74,47 @@ pub enum Step {
 /// What crossed: complete messages, and payload bytes of complete and incomplete ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Messages whose last byte has been encoded.
-    pub messages: u64,
     /// Payload bytes encoded, framing not counted.
     pub bytes: u64,
-    /// Payload bytes of those messages, however long ago they began.
-    pub whole_bytes: u64,
-    /// Payload bytes of a message that has begun and not ended.
+    /// Payload bytes of a message that has begun and not ended, however long ago it began.
     pub unfinished: u64,
-    /// How many of the messages were as long as each of [`Tally::SIZES`] at most and longer than the one before; the
-    /// last are longer than all.
+    /// The same when the tally began.
+    before: u64,
+    /// How many messages whose last byte has been encoded were as long as each of [`Tally::SIZES`] at most and longer
+    /// than the one before; the last are longer than all.
     pub sizes: [u32; Tally::SIZES.len() + 1],
 }
 
 impl Tally {
-    /// Lengths in bytes by which messages are told apart: a chat line, a page of text, what crosses in one part
-    /// ([`WHOLE`]), a picture, a film.
-    pub const SIZES: [u64; 5] = [128, 1 << 10, 16 << 10, 256 << 10, 4 << 20];
+    /// Lengths in bytes by which messages are told apart, each 16 times the one before: a chat line, a page of text, what
+    /// crosses in one part ([`WHOLE`]), a picture, a film.
+    pub const SIZES: [u64; 5] = [1 << 6, 1 << 10, 1 << 14, 1 << 18, 1 << 22];
 
-    /// Counts a part of a message.
-    #[inline]
-    pub(crate) fn add(&mut self, length: usize, is_last: bool) {
+    /// The tally of what comes after `unfinished` payload bytes of a message.
+    pub fn after(unfinished: u64) -> Tally {
+        Tally { unfinished, before: unfinished, ..Tally::default() }
+    }
+
+    /// Messages whose last byte has been encoded.
+    pub fn messages(&self) -> u64 {
+        self.sizes.iter().copied().map(u64::from).sum()
+    }
+
+    /// Payload bytes of those messages, however long ago they began.
+    pub fn whole_bytes(&self) -> u64 {
+        self.before + self.bytes - self.unfinished
+    }
+
+    /// Counts a part of a message. As little as can be: this is done for every message there is.
+    #[inline(always)]
+    fn add(&mut self, length: usize, is_last: bool) {
         self.bytes += length as u64;
-        self.unfinished += length as u64;
-        if is_last {
-            let size = self.unfinished;
-            // Additions instead of a search: which bound it is cannot be foretold, and a wrong guess costs more.
-            let place: usize = Tally::SIZES.iter().map(|&bound| usize::from(size > bound)).sum();
-            self.sizes[place] += 1;
-            self.messages += 1;
-            self.whole_bytes += size;
-            self.unfinished = 0;
-        }
+        let size = self.unfinished + length as u64;
+        self.unfinished = if is_last { 0 } else { size };
+        // Bits beyond those of the first length, by fours, up.
+        let bits = u64::BITS - size.saturating_sub(1).leading_zeros();
+        let place = (bits.saturating_sub(3) / 4).min(Tally::SIZES.len() as u32) as usize;
+        self.sizes[place] += u32::from(is_last);
     }
 }
 

@@ -117,7 +117,7 @@ proptest! {
             }
         }
         prop_assert_eq!(&error, &expected.error);
-        prop_assert_eq!(pipe.tally.messages, expected.messages.len() as u64);
+        prop_assert_eq!(pipe.tally.messages(), expected.messages.len() as u64);
         let (arrived, beats) = read(&to, ours.as_ref(), &pipe.sent);
         // A message may be the same as a beat; only its sender knows which it is.
         let is_beat = |message: &Message| {

@@ -56,7 +56,7 @@ proptest! {
         prop_assert_eq!(&error, &expected.error);
         // A message that was refused may have begun, but it never looks complete.
         prop_assert!(error.is_some() || !arrived.is_cut);
-        prop_assert_eq!(pipe.tally.messages, expected.messages.len() as u64);
+        prop_assert_eq!(pipe.tally.messages(), expected.messages.len() as u64);
         if error.is_none() {
             prop_assert!(pipe.may_end() && pipe.encoder.is_between_messages());
             prop_assert_eq!(pipe.heard, heard);
@@ -124,5 +124,5 @@ fn nothing_follows_the_message_that_was_to_be_the_last() {
     let (stop, later) = step(&mut rest);
     assert!(matches!(stop, Stop::Message) && later == b"\0\0\0\x05later");
     assert!(encoder.is_between_messages());
-    assert_eq!(tally.messages, 1);
+    assert_eq!(tally.messages(), 1);
 }

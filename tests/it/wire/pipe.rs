@@ -88,7 +88,7 @@ impl Pipe {
     fn convert(&mut self, input: &mut Input<'_>) -> Result<Stop, WireError> {
         loop {
             // Where it stops must change nothing.
-            let until = if self.tally.messages % 3 == 2 { Until::MessageEnd } else { Until::Dry };
+            let until = if self.tally.messages() % 3 == 2 { Until::MessageEnd } else { Until::Dry };
             let stop = translate(
                 &mut self.decoder,
                 &mut self.encoder,
