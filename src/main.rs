@@ -181,6 +181,7 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
         .map_err(|error| format!("cannot listen on {admin} (admin.listen): {error}"))?;
     info!(listen = %admin.address()?, "admin listening");
     tokio::spawn(admin.run());
+    let running = proxy.run();
     info!(bridges, version = env!("CARGO_PKG_VERSION"), "serving");
     let stop = async {
         told_to_stop(&mut terminate, &mut interrupt).await;
@@ -188,7 +189,7 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
         told_to_stop(&mut terminate, &mut interrupt).await;
     };
     tokio::select! {
-        _ = proxy.run() => Ok(ExitCode::SUCCESS),
+        _ = running => Ok(ExitCode::SUCCESS),
         () = stop => {
             warn!("told to stop twice: leaving at once");
             Ok(ExitCode::FAILURE)

@@ -163,28 +163,30 @@ impl Proxy {
         self.shared.drain.clone()
     }
 
-    /// Serves until the drain token is cancelled and the last session has gone, or the drain window has
-    /// passed; returns the number of sessions that were still there.
-    pub async fn run(self) -> usize {
-        let tasks = self.shared.tasks.clone();
-        for (listener, door) in self.doors {
-            tasks.spawn(door.accept(listener));
+    /// Accepts clients from now on, and serves until the drain token is cancelled and the last session has gone, or the
+    /// drain window has passed; comes out with the number of sessions that were still there.
+    pub fn run(self) -> impl Future<Output = usize> {
+        let Proxy { doors, shared, school, drain_window } = self;
+        for (listener, door) in doors {
+            shared.tasks.spawn(door.accept(listener));
         }
-        tokio::spawn(watch(self.shared.clone(), self.school.clone()));
-        while timeout(SAVE_EVERY, self.shared.drain.cancelled()).await.is_err() {
-            save(&self.school).await;
+        tokio::spawn(watch(shared.clone(), school.clone()));
+        async move {
+            while timeout(SAVE_EVERY, shared.drain.cancelled()).await.is_err() {
+                save(&school).await;
+            }
+            shared.tasks.close();
+            let begun = Instant::now();
+            info!(tasks = shared.tasks.len(), window_s = drain_window.as_secs_f32(), "draining");
+            let all_gone = timeout(drain_window, shared.tasks.wait()).await.is_ok();
+            let left = shared.tasks.len();
+            save(&school).await;
+            match all_gone {
+                true => info!(took_s = begun.elapsed().as_secs_f32(), "drained"),
+                false => warn!(left, "the drain window is over; what is left is cut off"),
+            }
+            left
         }
-        tasks.close();
-        let begun = Instant::now();
-        info!(tasks = tasks.len(), window_s = self.drain_window.as_secs_f32(), "draining");
-        let all_gone = timeout(self.drain_window, tasks.wait()).await.is_ok();
-        let left = tasks.len();
-        save(&self.school).await;
-        match all_gone {
-            true => info!(took_s = begun.elapsed().as_secs_f32(), "drained"),
-            false => warn!(left, "the drain window is over; what is left is cut off"),
-        }
-        left
     }
 }
 
