@@ -145,8 +145,7 @@ impl Networks {
         }
     }
 
-    /// A connection from `peer` was made in a network.
-    /// Where the far end is natpulse, probes will tell how long the network keeps a silent connection, and the
+    /// A connection from `peer` was made in a network. Where the far end is natpulse, probes will tell how long the network keeps a silent connection, and the
     /// connection itself is not used to find out.
     pub fn join(self: &Arc<Self>, key: NetworkKey, peer: IpAddr, far_is_natpulse: bool) -> Joined {
         let now = now();
@@ -235,16 +234,14 @@ impl Seat {
 
     /// The connection ended in a way that says something about its network. Returns what caused it.
     pub fn leave(mut self, departure: Departure) -> Cause {
-        let cause = self.networks().lock().table.cause(self.seat, departure);
-        self.depart(departure);
-        cause
+        self.depart(departure).unwrap_or(Cause::Unclear)
     }
 
-    fn depart(&mut self, departure: Departure) {
-        let Some(networks) = self.networks.take() else {
-            return;
-        };
+    /// `None` where it has departed before.
+    fn depart(&mut self, departure: Departure) -> Option<Cause> {
+        let networks = self.networks.take()?;
         let mut inner = networks.lock();
+        let cause = inner.table.cause(self.seat, departure);
         inner.sitters[self.seat.index()] = Sitter::default();
         let network = inner.table.network(self.seat);
         let wake = inner.table.leave(self.seat, departure, now());
@@ -260,6 +257,7 @@ impl Seat {
             news.notify_one();
         }
         networks.call(inner, wake);
+        Some(cause)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The opening handshake from the server's side (RFC 6455 section 4.2), and the HTTP answers for
 //! everything that is none.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Mutex;
@@ -118,7 +119,7 @@ pub enum NotOpened {
 pub async fn upgrade<F>(
     stream: Stream,
     patience: Duration,
-    instance: &str,
+    instance: impl fmt::Display + Copy,
     decide: impl Fn(Wanted) -> F,
 ) -> Result<Opened, NotOpened>
 where
@@ -132,11 +133,11 @@ where
         Box::pin(async move {
             asked.store(true, Ordering::Relaxed);
             let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
-            let instance = request.headers().contains_key(NATPULSE).then_some(instance);
+            let instance = request.headers().contains_key(NATPULSE).then(|| instance.to_string());
             let response = match decide(wanted(&request)).await {
                 Answer::Open { route, dialled, subprotocol } => {
                     *opened_by.lock().expect("nobody panics with this lock") = Some((route, dialled));
-                    switching(key.as_ref(), subprotocol.as_deref(), instance)
+                    switching(key.as_ref(), subprotocol.as_deref(), instance.as_deref())
                 }
                 Answer::Page(html) => {
                     let html_type = HeaderValue::from_static("text/html; charset=utf-8");

@@ -5,12 +5,10 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::families::Families;
-use super::labels::{
-    CAUSES, Cause, DIRECTIONS, Dialling, Handshake, index_of, label_of_cause, label_of_party,
-};
+use super::labels::{CAUSES, DIRECTIONS, Dialling, Handshake, index_of, label_of_cause, label_of_party};
 use super::sizes::Sizes;
 use crate::close::{CloseReason, Party};
-use crate::heartbeat::Answer;
+use crate::heartbeat::{Answer, Cause};
 use crate::wire::Tally;
 
 /// The metrics of one bridge.

@@ -1,6 +1,6 @@
 //! Every metric there is: its name, what it means, its labels and its buckets.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -43,7 +43,7 @@ pub(super) struct Families {
     pub(super) accept_errors: IntCounterVec,
     pub(super) permits_used: IntGauge,
     pub(super) permits_limit: IntGauge,
-    pub(super) permits: Mutex<Option<Arc<Semaphore>>>,
+    pub(super) permits: OnceLock<Arc<Semaphore>>,
     pub(super) reload_succeeded: IntGauge,
     pub(super) reloaded_at: Gauge,
     pub(super) runtime_tasks: IntGauge,
@@ -245,7 +245,7 @@ impl Families {
             )?,
             permits_used: make.gauge("natpulse_permits_used", "Places for sessions that are taken.")?,
             permits_limit: make.gauge("natpulse_permits_limit", "Places for sessions there are.")?,
-            permits: Mutex::new(None),
+            permits: OnceLock::new(),
             reload_succeeded: make.gauge(
                 "natpulse_config_last_reload_successful",
                 "Whether the config was taken in when it was last read.",

@@ -1,6 +1,7 @@
 //! The closed lists from which label values come.
 
 use crate::close::Party;
+use crate::heartbeat::Cause;
 
 /// How a client's attempt to open a session went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +67,6 @@ impl Dialling {
 
 /// The labels of what caused a death.
 pub(super) const CAUSES: [Cause; 3] = [Cause::Nat, Cause::Unclear, Cause::Reset];
-
-pub use crate::heartbeat::Cause;
 
 pub(super) fn label_of_cause(cause: Cause) -> &'static str {
     match cause {

@@ -7,7 +7,7 @@ mod labels;
 mod sizes;
 
 pub use bridge::{ActiveSession, BridgeMetrics, SideMetrics};
-pub use labels::{Cause, Dialling, Handshake};
+pub use labels::{Dialling, Handshake};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +42,8 @@ impl Metrics {
     }
 
     /// The children of one bridge, all of them present from the start.
-    pub fn bridge(&self, name: &str) -> Arc<BridgeMetrics> {
-        Arc::new(BridgeMetrics::new(&self.families, name))
+    pub fn bridge(&self, name: &str) -> BridgeMetrics {
+        BridgeMetrics::new(&self.families, name)
     }
 
     /// The children of one side of one bridge, all of them present from the start.
@@ -79,8 +79,8 @@ impl Metrics {
     /// Says of what the sessions' places are taken: `limit` of them there are.
     pub fn watch_permits(&self, permits: &Arc<Semaphore>, limit: usize) {
         self.families.permits_limit.set(limit as i64);
-        let mut watched = self.families.permits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *watched = Some(permits.clone());
+        // There is one proxy; another would be counted as the first.
+        let _ = self.families.permits.set(permits.clone());
     }
 
     /// The config in use was read at this time, since the UNIX epoch.
@@ -101,8 +101,7 @@ impl Metrics {
     pub fn render(&self, runtime_tasks: usize) -> prometheus::Result<(Vec<u8>, String)> {
         let Families { runtime_tasks: tasks, permits, permits_used, permits_limit, .. } = &*self.families;
         tasks.set(runtime_tasks as i64);
-        let permits = permits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(permits) = &*permits {
+        if let Some(permits) = permits.get() {
             permits_used.set(permits_limit.get() - permits.available_permits() as i64);
         }
         let encoder = TextEncoder::new();

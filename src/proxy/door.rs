@@ -44,7 +44,7 @@ pub(super) struct Door {
 impl Door {
     /// Accepts clients until the drain begins.
     pub(super) async fn accept(self: Arc<Self>, listener: Listener) {
-        let metrics = &self.routes[0].metrics;
+        let metrics = self.routes[0].metrics();
         let mut is_paused = false;
         loop {
             let accepted = tokio::select! {
@@ -87,7 +87,7 @@ impl Door {
                     drop(refusal);
                 });
             }
-            _ => self.routes[0].metrics.handshake(Handshake::Unavailable),
+            _ => self.routes[0].metrics().handshake(Handshake::Unavailable),
         }
     }
 
@@ -129,11 +129,11 @@ impl Door {
         let begun = Instant::now();
         match route.dial(&route.bridge.subprotocols).await {
             Some(dialled) => {
-                route.metrics.accepted(begun.elapsed());
+                route.metrics().accepted(begun.elapsed());
                 Some(Admitted::Session((0, Box::new(route.session(stream, &[], dialled)))))
             }
             None => {
-                route.metrics.handshake(Handshake::BackendFailed);
+                route.metrics().handshake(Handshake::BackendFailed);
                 let mut stream = stream;
                 stream.abort();
                 None
@@ -155,10 +155,10 @@ impl Door {
                 && !(wanted.offers(probe::SUBPROTOCOL) && is_full);
             self.routes[index].answer(index, wanted, has_room).await
         };
-        let Shared { handshake_timeout, instance_name, .. } = &*self.shared;
-        let upgraded = upgrade(stream, *handshake_timeout, instance_name, decide).await;
+        let Shared { handshake_timeout, instance, .. } = *self.shared;
+        let upgraded = upgrade(stream, handshake_timeout, instance, decide).await;
         // What asked for no bridge is counted with the first one of its address.
-        let metrics = &self.routes[asked.into_inner() as usize].metrics;
+        let metrics = self.routes[asked.into_inner() as usize].metrics();
         let result = match upgraded {
             Ok(Opened { stream, early, route, dialled: Some(dialled) }) => {
                 metrics.accepted(begun.elapsed());

@@ -66,8 +66,6 @@ struct Shared {
     refusals: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     instance: Instance,
-    /// What it is called in headers.
-    instance_name: String,
     next_session: AtomicU64,
     metrics: Metrics,
 }
@@ -103,7 +101,6 @@ impl Proxy {
         if max_sessions.is_some_and(|wanted| wanted > sessions) {
             warn!(sessions, descriptors, "max_sessions is cut to what the descriptor limit allows");
         }
-        let instance = Instance(rand::random());
         let shared = Arc::new(Shared {
             drain: CancellationToken::new(),
             handshake_timeout,
@@ -111,8 +108,7 @@ impl Proxy {
             permits: Arc::new(Semaphore::new(sessions)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             probes: Arc::new(Semaphore::new(probes as usize)),
-            instance,
-            instance_name: instance.to_string(),
+            instance: Instance(rand::random()),
             next_session: AtomicU64::new(1),
             metrics: metrics.clone(),
         });
@@ -241,7 +237,7 @@ impl Shared {
     /// Runs a session, and tells the log and the metrics about it.
     async fn run(&self, session: &mut Session, route: &Route, permit: &mut Option<OwnedSemaphorePermit>) {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed);
-        let active = route.metrics.open();
+        let active = route.metrics().open();
         // How it went is told in one line, at its end.
         debug!(bridge = route.bridge.name, session = number, "session opened");
         self.watch(route, session);
@@ -261,7 +257,7 @@ impl Shared {
             let redial = redial.get_or_insert_with(|| Box::new(Redial::new(session.begun())));
             // Boxed, because a handshake needs far more memory than a session, and only for a moment.
             let dialled = Box::pin(redial.dial(route, session, &self.drain)).await;
-            route.metrics.reconnected(dialled.is_some());
+            route.metrics().reconnected(dialled.is_some());
             match dialled {
                 Some(dialled) => {
                     info!(bridge = route.bridge.name, session = number, "the backend is back");

@@ -15,11 +15,10 @@ use crate::session::{RecordKind, Session, Settings, Side, Upkeep};
 use crate::wire::websocket::{self, Role};
 use crate::wire::{Decoder, Encoder, Kind};
 
-/// A bridge and what it counts.
+/// A bridge and what its sessions are told.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) bridge: Bridge,
-    pub(super) metrics: Arc<BridgeMetrics>,
     settings: Arc<Settings>,
 }
 
@@ -27,7 +26,7 @@ impl Route {
     /// A bridge at work, whose ends are kept alive by `client` and `backend`.
     pub(super) fn new(
         bridge: Bridge,
-        metrics: Arc<BridgeMetrics>,
+        metrics: BridgeMetrics,
         drain_spread: Duration,
         client: Upkeep,
         backend: Upkeep,
@@ -36,10 +35,13 @@ impl Route {
         let redial = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
             && matches!(bridge.backend.url, BackendUrl::Ws { .. });
         let linger = bridge.linger;
-        let counted = metrics.clone();
-        let settings =
-            Arc::new(Settings { linger, mirror, redial, metrics: counted, drain_spread, client, backend });
-        Route { bridge, metrics, settings }
+        let settings = Arc::new(Settings { linger, mirror, redial, metrics, drain_spread, client, backend });
+        Route { bridge, settings }
+    }
+
+    /// What is counted.
+    pub(super) fn metrics(&self) -> &BridgeMetrics {
+        &self.settings.metrics
     }
 
     /// What to do with a request that asks for this bridge.
@@ -83,7 +85,7 @@ impl Route {
             Ok(Err(_)) => Dialling::Failed,
             Err(_) => Dialling::TimedOut,
         };
-        self.metrics.dialled(result, begun.elapsed());
+        self.metrics().dialled(result, begun.elapsed());
         let error = match dialled {
             Ok(Ok(dialled)) => return Some(dialled),
             Ok(Err(error)) => error.to_string(),

@@ -48,7 +48,7 @@ pub struct Settings {
     /// Whether a WebSocket backend that dies while no message is on its way may be replaced by another connection.
     pub redial: bool,
     /// What is counted.
-    pub metrics: Arc<BridgeMetrics>,
+    pub metrics: BridgeMetrics,
     /// Within which time of the drain's beginning the client is asked to leave, at a random moment.
     pub drain_spread: Duration,
     /// How the client is kept alive.

@@ -46,14 +46,12 @@ const HEAD: usize = 1008;
 struct Scratch {
     input: Vec<u8>,
     batch: Batch,
-    tally: Tally,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
         input: vec![0; HEAD + READ + 2 * WHOLE],
         batch: Batch::default(),
-        tally: Tally::default(),
     });
 }
 
@@ -83,13 +81,12 @@ pub(super) fn relay(
             }
         }
         let mut input = Input::new(&mut space[..filled]);
-        let tally = &mut scratch.tally;
-        *tally = Tally::after(crossed.unfinished);
-        let relayed = convert(source, destination, &mut input, &mut scratch.batch, cx, tally);
+        let mut tally = Tally::after(crossed.unfinished);
+        let relayed = convert(source, destination, &mut input, &mut scratch.batch, cx, &mut tally);
         crossed.messages += tally.messages();
         crossed.bytes += tally.bytes;
         crossed.unfinished = tally.unfinished;
-        count(tally);
+        count(&tally);
         scratch.batch.clear();
         let rest = input.rest();
         // Reuse the allocation while it is needed; an idle session has none.

@@ -11,9 +11,9 @@ use super::Session;
 use super::debt::Debt;
 use super::side::{Flow, Side};
 use crate::close::{CloseReason, Party};
-use crate::heartbeat::{self, Action, Departure, Facts, Means, NetworkKey, Patience, Plan, Pulse};
+use crate::heartbeat::{self, Action, Cause, Departure, Facts, Means, NetworkKey, Patience, Plan, Pulse};
 use crate::link::Stream;
-use crate::metrics::{Cause, SideMetrics};
+use crate::metrics::SideMetrics;
 use crate::networks::{Joined, Networks, Probing, Seat};
 use crate::wire::Beat;
 

@@ -3,6 +3,6 @@
 mod config;
 mod kept;
 mod legacy;
-mod peers;
+pub mod peers;
 mod pulse;
 mod redial;

@@ -11,25 +11,10 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use crate::harness::Natpulse;
+use crate::heartbeat::peers::{session, to_records};
 use crate::process::{PATIENCE, within};
 use crate::raw::{BINARY, FIN, PING, PONG, RawWs};
 use crate::tools::program;
-
-/// A bridge from WebSocket to records of four length bytes, whose clients are beaten five times a second.
-async fn to_records(server: &TcpListener, heartbeat: &str) -> Natpulse {
-    Natpulse::start(&format!(
-        "[[bridge]]\nname = \"b\"\nlisten = {{ url = \"ws://127.0.0.1:0/\", heartbeat = {heartbeat} }}\n\
-         backend = {{ url = \"tcp://{}\", framing = \"u32be\" }}\nmax_message = \"128MiB\"\n",
-        server.local_addr().unwrap()
-    ))
-    .await
-}
-
-async fn session(natpulse: &Natpulse, server: &TcpListener) -> (RawWs, TcpStream) {
-    let both = async { tokio::join!(RawWs::open(natpulse.addr("b"), "/"), server.accept()) };
-    let (client, backend) = within("a session", both).await;
-    (client.unwrap(), backend.unwrap().0)
-}
 
 /// A series of the bridge `b`, with these labels beside the bridge's.
 fn series(name: &str, labels: &str) -> String {

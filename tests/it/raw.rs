@@ -59,11 +59,16 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// A frame as a server writes it.
 pub fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = frame_header(first, payload.len() as u64);
-    frame.truncate(frame.len() - MASK.len());
-    frame[1] &= 0x7f;
+    let mut frame = server_frame_header(first, payload.len() as u64);
     frame.extend_from_slice(payload);
     frame
+}
+
+pub fn server_frame_header(first: u8, length: u64) -> Vec<u8> {
+    let mut header = frame_header(first, length);
+    header.truncate(header.len() - MASK.len());
+    header[1] &= 0x7f;
+    header
 }
 
 /// Reads an upgrade request, and returns the key that accepts it.

@@ -15,7 +15,7 @@ const BEATS: &str = r#"{ policy = "fixed", every = "1s", reply_timeout = "900ms"
 const FOUND: Duration = Duration::from_millis(1000 + 900 + 1000);
 
 /// A bridge from WebSocket to records on `server`; such beats on the client's side only.
-async fn to_records(server: &TcpListener, beats: &str) -> Natpulse {
+pub async fn to_records(server: &TcpListener, beats: &str) -> Natpulse {
     Natpulse::start(&format!(
         "[log]\nlevel = \"trace\"\n[heartbeat]\npolicy = \"off\"\n[[bridge]]\nname = \"b\"\n\
          listen = {{ url = \"ws://127.0.0.1:0/\", heartbeat = {beats} }}\n\
@@ -25,7 +25,7 @@ async fn to_records(server: &TcpListener, beats: &str) -> Natpulse {
     .await
 }
 
-async fn session(natpulse: &Natpulse, server: &TcpListener) -> (RawWs, TcpStream) {
+pub async fn session(natpulse: &Natpulse, server: &TcpListener) -> (RawWs, TcpStream) {
     let both = async { tokio::join!(RawWs::open(natpulse.addr("b"), "/"), server.accept()) };
     let (client, backend) = within("a session", both).await;
     (client.unwrap(), backend.unwrap().0)

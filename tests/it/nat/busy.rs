@@ -12,9 +12,10 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::task::JoinSet;
 
 use super::network::{Nat, SERVER};
+use crate::ends::Framing;
 use crate::harness::Natpulse;
 use crate::process::within;
-use crate::raw::{BINARY, FIN, RawWs, frame_header};
+use crate::raw::{BINARY, FIN, RawWs, frame_header, server_frame_header};
 
 const BEATS: &str =
     "max_message = \"128MiB\"\n[heartbeat]\npolicy = \"fixed\"\nevery = \"2s\"\nreply_timeout = \"1s\"";
@@ -29,7 +30,7 @@ fn deadline() -> Duration {
 }
 
 /// As much as nobody reads in the time that the test takes.
-const BULK: usize = 64 << 20;
+const BULK: u64 = 64 << 20;
 
 /// Where the test's own ends are: before natpulse, and behind it.
 type Ends = (TcpStream, TcpStream);
@@ -69,21 +70,6 @@ impl Transfer {
         let end = async { while let Ok(1..) = self.answers.read(&mut [0; 64]).await {} };
         within("the sender to be told", end).await;
     }
-}
-
-fn record() -> Vec<u8> {
-    (BULK as u32).to_be_bytes().to_vec()
-}
-
-fn masked() -> Vec<u8> {
-    frame_header(FIN | BINARY, BULK as u64)
-}
-
-fn unmasked() -> Vec<u8> {
-    let mut header = masked();
-    header.truncate(header.len() - 4);
-    header[1] &= 0x7f;
-    header
 }
 
 /// Two sessions, with plain WebSocket clients behind the NAT.
@@ -141,10 +127,10 @@ async fn a_busy_peer_that_falls_silent_is_found_on_time_whichever_way_the_bytes_
     let [(up, service), (down, pouring)] = clients;
     let [(sender, slow), (reader, busy)] = backends;
     let mut start = |from, header, to| Transfer::start(&mut work, from, header, to);
-    let from_client = start(up, masked(), service);
-    let to_client = start(pouring, record(), down);
-    let to_backend = start(sender, record(), slow);
-    let from_backend = start(busy, unmasked(), reader);
+    let from_client = start(up, frame_header(FIN | BINARY, BULK), service);
+    let to_client = start(pouring, Framing::U32be.prefix(BULK as usize), down);
+    let to_backend = start(sender, Framing::U32be.prefix(BULK as usize), slow);
+    let from_backend = start(busy, server_frame_header(FIN | BINARY, BULK), reader);
     let all_busy = async {
         // Three seconds' worth, so that every buffer in between is full.
         for transfer in [&from_client, &to_client, &to_backend, &from_backend] {
