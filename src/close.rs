@@ -18,6 +18,14 @@ impl Party {
             Party::Backend => Party::Client,
         }
     }
+
+    /// What it is called wherever it is written: in metrics, events and answers.
+    pub fn label(self) -> &'static str {
+        match self {
+            Party::Client => "client",
+            Party::Backend => "backend",
+        }
+    }
 }
 
 /// Why a session ended. The party is the one that caused it.

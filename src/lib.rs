@@ -12,6 +12,7 @@
 //! * [`networks`]: what was learned about networks, shared by sessions.
 //! * [`probe`]: silent connections between two natpulse, from which that is learned without risk.
 //! * [`close`]: every way a session can end, in one table.
+//! * [`events`]: what happens to sessions, told to a webhook.
 //! * [`metrics`] and [`admin`]: what is counted, and the port that tells it.
 //!
 //! The path of a message: the task wakes in [`session::Session::run`]; `session/relay.rs` reads what the
@@ -26,6 +27,7 @@ pub mod admin;
 pub mod cli;
 pub mod close;
 pub mod config;
+pub mod events;
 pub mod heartbeat;
 pub mod link;
 pub mod metrics;

@@ -29,3 +29,14 @@ pub enum Cause {
     /// Anything; the client's quick return may still tell.
     Unclear,
 }
+
+impl Cause {
+    /// What it is called wherever it is written: in metrics, events and answers.
+    pub fn label(self) -> &'static str {
+        match self {
+            Cause::Nat => "nat",
+            Cause::Reset => "reset",
+            Cause::Unclear => "unclear",
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::families::Families;
-use super::labels::{CAUSES, DIRECTIONS, Dialling, Handshake, index_of, label_of_cause, label_of_party};
+use super::labels::{CAUSES, DIRECTIONS, Dialling, Handshake, index_of};
 use super::sizes::Sizes;
 use crate::close::{CloseReason, Party};
 use crate::heartbeat::{Answer, Cause};
@@ -169,9 +169,9 @@ impl Drop for ActiveSession<'_> {
 
 impl SideMetrics {
     pub(super) fn new(families: &Families, bridge: &str, party: Party) -> SideMetrics {
-        let side = label_of_party(party);
+        let side = party.label();
         let labels = [bridge, side];
-        let cause = |cause: Cause| families.deaths.with_label_values(&[bridge, side, label_of_cause(cause)]);
+        let cause = |cause: Cause| families.deaths.with_label_values(&[bridge, side, cause.label()]);
         SideMetrics {
             sent: families.beats_sent.with_label_values(&labels),
             answered: families.beats_answered.with_label_values(&labels),

@@ -1,6 +1,5 @@
 //! The closed lists from which label values come.
 
-use crate::close::Party;
 use crate::heartbeat::Cause;
 
 /// How a client's attempt to open a session went.
@@ -65,23 +64,8 @@ impl Dialling {
     }
 }
 
-/// The labels of what caused a death.
+/// Everything that can cause a death.
 pub(super) const CAUSES: [Cause; 3] = [Cause::Nat, Cause::Unclear, Cause::Reset];
-
-pub(super) fn label_of_cause(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Nat => "nat",
-        Cause::Unclear => "unclear",
-        Cause::Reset => "reset",
-    }
-}
-
-pub(super) fn label_of_party(party: Party) -> &'static str {
-    match party {
-        Party::Client => "client",
-        Party::Backend => "backend",
-    }
-}
 
 /// The directions, in the order in which they are counted.
 pub(super) const DIRECTIONS: [&str; 2] = ["uplink", "downlink"];

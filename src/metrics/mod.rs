@@ -18,7 +18,6 @@ use tokio::sync::Semaphore;
 use crate::close::Party;
 use crate::heartbeat::Outcome;
 use families::Families;
-use labels::label_of_party;
 
 /// All metrics of a process, in a registry of their own.
 #[derive(Clone, Debug)]
@@ -60,7 +59,7 @@ impl Metrics {
         settled: usize,
         mut percentile: impl FnMut(usize) -> Duration,
     ) {
-        let side = label_of_party(party);
+        let side = party.label();
         let Families { networks, network_interval, .. } = &*self.families;
         networks.with_label_values(&[side, "learning"]).set(learning as i64);
         networks.with_label_values(&[side, "settled"]).set(settled as i64);

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module of the crate and those of ours that it may import.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("wire", &[]),
     ("close", &[]),
     ("heartbeat", &[]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("link", &["heartbeat"]),
     ("probe", &["heartbeat", "link", "metrics", "networks", "wire"]),
     ("metrics", &["close", "heartbeat", "wire"]),
+    ("events", &["close", "heartbeat"]),
     ("session", &["close", "heartbeat", "link", "metrics", "networks", "wire"]),
     ("config", &["heartbeat", "link", "session", "wire"]),
     ("cli", &["config"]),
