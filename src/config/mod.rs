@@ -1,18 +1,23 @@
 //! The configuration: text to [`Config`], or every reason why not.
 //!
 //! A file, the environment and the command line become one tree of values that know where they were
-//! written (`source`); tables are read key by key (`reader`), so that one run reports every error.
+//! written (`source`); tables are read key by key (`reader`), so that one run reports every error. Secrets are read
+//! from the files that are named (`secret`).
 //! Past this module nobody sees text, and nobody checks again.
 
 mod bridge;
+mod events;
 mod heartbeat;
 mod reader;
+mod secret;
 mod source;
 mod units;
 mod write;
 
 pub use bridge::{Backend, Bridge, Listen};
+pub use events::Events;
 pub use heartbeat::{Heartbeat, LegacyBeat};
+pub use secret::Secret;
 pub use source::Origin;
 pub use units::duration;
 
@@ -36,6 +41,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// What is remembered about networks.
     pub networks: Networks,
+    /// Who is told what happens to sessions, if anyone is.
+    pub events: Option<Events>,
     /// The bridges, of which there is at least one.
     pub bridges: Vec<Bridge>,
 }
@@ -200,6 +207,7 @@ impl Config {
         let admin = reader.take("admin");
         let heartbeat = reader.take("heartbeat");
         let networks = reader.take("networks");
+        let events = reader.take("events");
         let bridges = reader.required("bridge", "at least one [[bridge]] table");
         reader.finish();
         let heartbeat = heartbeat::read("heartbeat", heartbeat, &Settings::default(), &mut errors);
@@ -208,6 +216,7 @@ impl Config {
             log: Log::read(log, &mut errors),
             admin: read_admin(admin, &mut errors),
             networks: Networks::read(networks, &mut errors),
+            events: events.and_then(|events| Events::read(events, &mut errors)),
             bridges: bridges
                 .map_or_else(Vec::new, |bridges| bridge::read_all(bridges, &heartbeat, &mut errors)),
         };

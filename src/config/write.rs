@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::units::{write_duration, write_size};
-use super::{Bridge, Config, FORMATS, LEVELS, Networks, heartbeat};
+use super::{Bridge, Config, Events, FORMATS, LEVELS, Networks, heartbeat};
 use crate::link::{BackendUrl, ListenUrl};
 use crate::session::RecordKind;
 use crate::wire::Kind;
@@ -30,6 +30,13 @@ impl fmt::Display for Config {
         )?;
         if let Some(directory) = directory {
             writeln!(f, "directory = {}", quoted(&directory.display()))?;
+        }
+        if let Some(Events { webhook, secret, queue }) = &self.events {
+            writeln!(f, "\n[events]\nwebhook = {}", quoted(webhook))?;
+            if let Some(secret) = secret {
+                writeln!(f, "secret_file = {}", quoted(&secret.file.display()))?;
+            }
+            writeln!(f, "queue = {queue}")?;
         }
         self.bridges.iter().try_for_each(|bridge| write_bridge(f, bridge))
     }

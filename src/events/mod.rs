@@ -1,10 +1,15 @@
 //! What happens to sessions, told to whoever the operator names: one POST for up to a hundred events.
 //!
-//! Whoever has something to tell pushes it to the [`Queue`] and goes on.
+//! Whoever has something to tell pushes it to the [`Queue`] and goes on. What is delivered when, and what to do when it
+//! was not, is decided by the pure `courier`; `sender` does what it says.
 
+mod body;
+mod courier;
 mod queue;
+mod sender;
 
 pub use queue::Queue;
+pub use sender::Sender;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

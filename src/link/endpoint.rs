@@ -40,6 +40,15 @@ pub enum BackendUrl {
     Echo,
 }
 
+/// Whom to tell what happens: `http://HOST:PORT/path?query`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookUrl {
+    /// Host and port; the host is resolved at each dial.
+    pub authority: Authority,
+    /// What to post to.
+    pub path_and_query: String,
+}
+
 /// A host name or address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
@@ -54,6 +63,9 @@ const LISTEN_RULE: &str = "ws://ADDRESS:PORT/path, tcp://ADDRESS:PORT or unix://
                            address or localhost";
 /// What a backend URL must look like.
 const BACKEND_RULE: &str = "tcp://HOST:PORT, ws://HOST:PORT/path, unix:///path or echo:";
+
+/// What a webhook's URL must look like.
+const WEBHOOK_RULE: &str = "http://HOST:PORT/path";
 
 impl ListenUrl {
     /// Reads a URL.
@@ -93,14 +105,31 @@ impl BackendUrl {
         let uri: Uri = text.parse().map_err(|_| rule())?;
         let authority = authority(&uri).ok_or_else(rule)?;
         match uri.scheme_str() {
-            Some("ws") => {
-                let wanted = uri.path_and_query().map_or("", |path| path.as_str());
-                let path_and_query = format!("{}{wanted}", if wanted.starts_with('/') { "" } else { "/" });
-                Ok(BackendUrl::Ws { authority, path_and_query })
-            }
+            Some("ws") => Ok(BackendUrl::Ws { authority, path_and_query: path_and_query(&uri) }),
             Some("tcp") if is_bare(&uri) => Ok(BackendUrl::Tcp(authority)),
             _ => Err(rule()),
         }
+    }
+}
+
+impl WebhookUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn parse(text: &str) -> Result<WebhookUrl, String> {
+        let rule = || WEBHOOK_RULE.to_owned();
+        let uri: Uri = text.parse().map_err(|_| rule())?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                let advice = "TLS is not part of this release, so send to a proxy that adds it";
+                return Err(format!("{WEBHOOK_RULE}: {advice}"));
+            }
+            _ => return Err(rule()),
+        }
+        let authority = authority(&uri).ok_or_else(rule)?;
+        Ok(WebhookUrl { authority, path_and_query: path_and_query(&uri) })
     }
 }
 
@@ -125,13 +154,18 @@ fn unix_path(text: &str) -> Option<Result<PathBuf, String>> {
 /// Linux keeps a socket's path in 108 bytes, the last of them 0 (unix(7)).
 const UNIX_PATH_MAX: usize = 107;
 
+fn path_and_query(uri: &Uri) -> String {
+    let wanted = uri.path_and_query().map_or("", |path| path.as_str());
+    format!("{}{wanted}", if wanted.starts_with('/') { "" } else { "/" })
+}
+
 fn is_bare(uri: &Uri) -> bool {
     matches!(uri.path(), "" | "/") && uri.query().is_none()
 }
 
 fn authority(uri: &Uri) -> Option<Authority> {
     let (text, written) = (uri.authority()?.as_str(), uri.host()?);
-    let default = (uri.scheme_str() == Some("ws") && text == written).then_some(80);
+    let default = (matches!(uri.scheme_str(), Some("ws" | "http")) && text == written).then_some(80);
     let port = uri.port_u16().or(default)?;
     let host = match written.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => host.parse::<Ipv6Addr>().is_ok().then_some(host)?,
@@ -179,6 +213,12 @@ impl fmt::Display for BackendUrl {
     }
 }
 
+impl fmt::Display for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path_and_query)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +233,8 @@ mod tests {
         }
         assert_eq!(BackendUrl::parse("ws://host?x=1").unwrap().to_string(), "ws://host:80/?x=1");
         assert_eq!(BackendUrl::parse("ws://host/x").unwrap().to_string(), "ws://host:80/x");
+        assert_eq!(WebhookUrl::parse("http://host?x=1").unwrap().to_string(), "http://host:80/?x=1");
+        assert_eq!(WebhookUrl::parse("http://[::1]:8/x").unwrap().to_string(), "http://[::1]:8/x");
         assert_eq!(ListenUrl::parse("tcp://localhost:1").unwrap().to_string(), "tcp://127.0.0.1:1");
     }
 
@@ -228,5 +270,9 @@ mod tests {
         ] {
             assert!(BackendUrl::parse(url).is_err(), "{url}");
         }
+        for url in ["", "host:1", "/path", "http://", "http://host:99999/", "http://u@host/", "ws://host/"] {
+            assert_eq!(WebhookUrl::parse(url).unwrap_err(), WEBHOOK_RULE, "{url}");
+        }
+        assert!(WebhookUrl::parse("https://host/").unwrap_err().contains("TLS"));
     }
 }

@@ -10,7 +10,7 @@ mod upgrade;
 
 pub use dial::{DialError, Dialled, dial, dial_at};
 pub use echo::Echo;
-pub use endpoint::{Authority, BackendUrl, ListenUrl};
+pub use endpoint::{Authority, BackendUrl, ListenUrl, WebhookUrl};
 pub use listen::Listener;
 pub use stream::Stream;
 pub use upgrade::{Answer, NotOpened, Opened, Refusal, Wanted, upgrade};

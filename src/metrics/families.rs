@@ -44,6 +44,9 @@ pub(super) struct Families {
     pub(super) permits_used: IntGauge,
     pub(super) permits_limit: IntGauge,
     pub(super) permits: OnceLock<Arc<Semaphore>>,
+    pub(super) events: IntCounterVec,
+    pub(super) events_queued: IntGauge,
+    pub(super) webhook_requests: IntCounterVec,
     pub(super) reload_succeeded: IntGauge,
     pub(super) reloaded_at: Gauge,
     pub(super) runtime_tasks: IntGauge,
@@ -246,6 +249,17 @@ impl Families {
             permits_used: make.gauge("natpulse_permits_used", "Places for sessions that are taken.")?,
             permits_limit: make.gauge("natpulse_permits_limit", "Places for sessions there are.")?,
             permits: OnceLock::new(),
+            events: make.counter(
+                "natpulse_events_total",
+                "Events for the webhook, by outcome: delivered, or dropped because too many waited.",
+                &["outcome"],
+            )?,
+            events_queued: make.gauge("natpulse_events_queued", "Events that wait to be delivered.")?,
+            webhook_requests: make.counter(
+                "natpulse_webhook_requests_total",
+                "Requests to the webhook, by result.",
+                &["result"],
+            )?,
             reload_succeeded: make.gauge(
                 "natpulse_config_last_reload_successful",
                 "Whether the config was taken in when it was last read.",

@@ -64,6 +64,29 @@ impl Dialling {
     }
 }
 
+/// What became of an attempt to deliver events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// They were taken.
+    Delivered,
+    /// The receiver answered that it does not take them.
+    Refused,
+    /// There was no connection, or no answer in time.
+    Failed,
+}
+
+impl Delivery {
+    pub(super) const ALL: [Delivery; 3] = [Delivery::Delivered, Delivery::Refused, Delivery::Failed];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Delivery::Delivered => "delivered",
+            Delivery::Refused => "refused",
+            Delivery::Failed => "failed",
+        }
+    }
+}
+
 /// Everything that can cause a death.
 pub(super) const CAUSES: [Cause; 3] = [Cause::Nat, Cause::Unclear, Cause::Reset];
 

@@ -2,12 +2,14 @@
 //! an atomic addition; label values come from closed lists, so that no client can make a series.
 
 mod bridge;
+mod events;
 mod families;
 mod labels;
 mod sizes;
 
 pub use bridge::{ActiveSession, BridgeMetrics, SideMetrics};
-pub use labels::{Dialling, Handshake};
+pub use events::EventMetrics;
+pub use labels::{Delivery, Dialling, Handshake};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +39,15 @@ impl Metrics {
         for outcome in OUTCOMES {
             families.probes.with_label_values(&[outcome]);
         }
-        Ok(Metrics { registry, families })
+        let metrics = Metrics { registry, families };
+        // Present from the start, whether there is a webhook or not.
+        metrics.events();
+        Ok(metrics)
+    }
+
+    /// The metrics of events.
+    pub fn events(&self) -> EventMetrics {
+        EventMetrics::new(&self.families)
     }
 
     /// The children of one bridge, all of them present from the start.

@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("link", &["heartbeat"]),
     ("probe", &["heartbeat", "link", "metrics", "networks", "wire"]),
     ("metrics", &["close", "heartbeat", "wire"]),
-    ("events", &["close", "heartbeat"]),
+    ("events", &["close", "heartbeat", "link", "metrics"]),
     ("session", &["close", "heartbeat", "link", "metrics", "networks", "wire"]),
     ("config", &["heartbeat", "link", "session", "wire"]),
     ("cli", &["config"]),
