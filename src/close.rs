@@ -51,6 +51,8 @@ pub enum CloseReason {
     Dead(Party),
     /// natpulse is restarting, and asked the client to come back.
     Drained,
+    /// An operator wanted it closed.
+    Dismissed,
 }
 
 /// How much attention an ending deserves.
@@ -82,7 +84,7 @@ const SERVICE_RESTART: u16 = 1012;
 
 impl CloseReason {
     /// Every reason, for tables and metrics.
-    pub const ALL: [CloseReason; 19] = {
+    pub const ALL: [CloseReason; 20] = {
         use Party::{Backend, Client};
         [
             CloseReason::Closed(Client),
@@ -104,6 +106,7 @@ impl CloseReason {
             CloseReason::Dead(Client),
             CloseReason::Dead(Backend),
             CloseReason::Drained,
+            CloseReason::Dismissed,
         ]
     };
 
@@ -140,6 +143,7 @@ impl CloseReason {
             CloseReason::Dead(Client) => row("client_dead", GOING_AWAY, GOING_AWAY, Info),
             CloseReason::Dead(Backend) => row("backend_dead", INTERNAL_ERROR, GOING_AWAY, Warn),
             CloseReason::Drained => row("drained", SERVICE_RESTART, GOING_AWAY, Info),
+            CloseReason::Dismissed => row("dismissed", GOING_AWAY, GOING_AWAY, Info),
         }
     }
 

@@ -4,6 +4,7 @@
 //!
 //! * [`cli`] and [`config`]: what the operator wants. Text ends there; nobody else sees any.
 //! * [`proxy`]: binds, accepts, gives each client a task, drains.
+//! * [`sessions`]: what sessions tell of themselves, and who is told when an end dies.
 //! * [`link`]: one connection of each scheme: accept, dial, the WebSocket handshake.
 //! * [`session`]: one client's conversation with its backend; one task, both directions.
 //! * [`wire`]: bytes to messages and back. Pure: no IO, no clock.
@@ -35,5 +36,6 @@ pub mod networks;
 pub mod probe;
 pub mod proxy;
 pub mod session;
+pub mod sessions;
 pub mod simulate;
 pub mod wire;

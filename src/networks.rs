@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 use tracing::info;
 
 use crate::heartbeat::{
-    self, Bracket, Cause, Departure, Learned, NetworkId, NetworkKey, Outcome, Plan, ProbeId, Settings, Step,
-    Wake,
+    self, Bracket, Cause, Departure, Known, Learned, NetworkId, NetworkKey, Outcome, Plan, ProbeId, Settings,
+    Step, Wake,
 };
 
 /// A table of networks and of who sits in them.
@@ -63,6 +63,15 @@ pub struct Joined {
     pub plan: Plan,
     /// Whether its coming explains an earlier death: the NAT had forgotten it.
     pub explains: bool,
+}
+
+/// What a connection leaves behind.
+#[derive(Debug)]
+pub struct Left {
+    /// What ended it.
+    pub cause: Cause,
+    /// The network that it was part of, where there is one.
+    pub network: Option<NetworkKey>,
 }
 
 /// What is known of all networks of a table, or of several.
@@ -131,18 +140,29 @@ impl Networks {
 
     /// Adds what is known of all networks here to a survey.
     pub fn survey(&self, survey: &mut Survey) {
+        self.look(|known| {
+            *if known.is_settled { &mut survey.settled } else { &mut survey.learning } += 1;
+            survey.intervals.extend(known.interval.filter(|_| known.connections > 0));
+        });
+    }
+
+    /// Looks at all networks here, so many at a time.
+    pub fn look(&self, mut see: impl FnMut(Known<'_>)) {
         let mut places = 0..SURVEYED_AT_ONCE;
         loop {
             let inner = self.lock();
             if places.start >= inner.table.len() {
                 return;
             }
-            for (is_settled, interval) in inner.table.look(places.clone(), now()) {
-                *if is_settled { &mut survey.settled } else { &mut survey.learning } += 1;
-                survey.intervals.extend(interval);
-            }
+            inner.table.look(places.clone(), now()).for_each(&mut see);
+            drop(inner);
             places = places.end..places.end + SURVEYED_AT_ONCE;
         }
+    }
+
+    /// Who decides here how long a silence may last.
+    pub fn policy(&self) -> &'static str {
+        self.lock().table.settings().policy.label()
     }
 
     /// A connection from `peer` was made in a network. Where the far end is natpulse, probes will tell how long the network keeps a silent connection, and the
@@ -232,18 +252,20 @@ impl Seat {
         self.networks().lock().table.survived(self.seat, silence, now());
     }
 
-    /// The connection ended in a way that says something about its network. Returns what caused it.
-    pub fn leave(mut self, departure: Departure) -> Cause {
-        self.depart(departure).unwrap_or(Cause::Unclear)
+    /// The connection ended in a way that says something about its network.
+    pub fn leave(mut self, departure: Departure) -> Left {
+        self.depart(departure).unwrap_or(Left { cause: Cause::Unclear, network: None })
     }
 
     /// `None` where it has departed before.
-    fn depart(&mut self, departure: Departure) -> Option<Cause> {
+    fn depart(&mut self, departure: Departure) -> Option<Left> {
         let networks = self.networks.take()?;
         let mut inner = networks.lock();
         let cause = inner.table.cause(self.seat, departure);
         inner.sitters[self.seat.index()] = Sitter::default();
         let network = inner.table.network(self.seat);
+        // Far more leave with a goodbye, and nobody asks for the network of those.
+        let key = (departure != Departure::Goodbye).then(|| inner.table.key(network).clone());
         let wake = inner.table.leave(self.seat, departure, now());
         match departure {
             Departure::Lost { .. } => tell(&inner.table, network, "a connection was lost to a silence"),
@@ -257,7 +279,7 @@ impl Seat {
             news.notify_one();
         }
         networks.call(inner, wake);
-        Some(cause)
+        Some(Left { cause, network: key })
     }
 }
 

@@ -34,7 +34,7 @@ pub use departure::{Cause, Departure};
 pub use facts::{Facts, Means, Path, Patience};
 pub use key::NetworkKey;
 pub use network::{Learned, Plan, Seat, Wake};
-pub use networks::{NetworkId, Networks};
+pub use networks::{Known, NetworkId, Networks};
 pub use probe::{Outcome, ProbeId, Prober, Step};
 pub use pulse::{Action, Answer, Pulse};
 pub use record::RecordError;
@@ -111,6 +111,16 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// What the operator calls it.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Policy::Off => "off",
+            Policy::Fixed { .. } => "fixed",
+            Policy::Wechat(_) => "wechat",
+            Policy::Smart => "smart",
+        }
+    }
+
     /// Whether it learns from what happens to connections.
     pub fn learns(&self) -> bool {
         match self {

@@ -16,6 +16,21 @@ use super::{Cause, Departure, NetworkKey, Settings};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NetworkId(u32);
 
+/// What is known of a network.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// What it is called.
+    pub key: &'a NetworkKey,
+    /// What it has shown.
+    pub learned: &'a Learned,
+    /// Connections that are part of it now.
+    pub connections: usize,
+    /// Whether there is no longer silence to try for the time being.
+    pub is_settled: bool,
+    /// The interval in use; `None` without beats.
+    pub interval: Option<Duration>,
+}
+
 /// Everything that one end has learned.
 #[derive(Debug)]
 pub struct Networks {
@@ -164,23 +179,19 @@ impl Networks {
         wake(wakes, network)
     }
 
-    /// The networks in these places of the table, of which there are [`Networks::len`]: for each, whether it has settled,
-    /// and the interval in use where it has connections.
-    pub fn look(
-        &self,
-        places: Range<usize>,
-        now: Duration,
-    ) -> impl Iterator<Item = (bool, Option<Duration>)> {
+    /// The networks in these places of the table, of which there are [`Networks::len`].
+    pub fn look(&self, places: Range<usize>, now: Duration) -> impl Iterator<Item = Known<'_>> {
         let end = places.end.min(self.networks.len());
         self.networks[places.start.min(end)..end].iter().map(move |network| {
             let (is_settled, interval) = match &network.learned {
                 Learned::Smart(bracket) => {
-                    (bracket.is_settled(&self.settings, now), bracket.in_use(&self.settings))
+                    (bracket.is_settled(&self.settings, now), Some(bracket.in_use(&self.settings)))
                 }
-                Learned::Wechat(ladder) => (ladder.is_settled, ladder.interval()),
-                Learned::Nothing => (true, self.settings.shortest().unwrap_or_default()),
+                Learned::Wechat(ladder) => (ladder.is_settled, Some(ladder.interval())),
+                Learned::Nothing => (true, self.settings.shortest()),
             };
-            (is_settled, (!network.seats.is_empty()).then_some(interval))
+            let (key, learned, connections) = (&network.key, &network.learned, network.seats.len());
+            Known { key, learned, connections, is_settled, interval }
         })
     }
 

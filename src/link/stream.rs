@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -64,12 +64,17 @@ impl Stream {
         }
     }
 
-    /// The peer's address, where that is TCP.
-    pub fn peer_address(&self) -> Option<IpAddr> {
+    /// The peer's address and port, where that is TCP.
+    pub fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Stream::Tcp(stream) => Some(stream.peer_addr().ok()?.ip().to_canonical()),
+            Stream::Tcp(stream) => stream.peer_addr().ok(),
             Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
         }
+    }
+
+    /// The peer's address, where that is TCP.
+    pub fn peer_address(&self) -> Option<IpAddr> {
+        Some(self.peer()?.ip().to_canonical())
     }
 
     /// What the kernel knows about the way to the peer, where that is TCP.

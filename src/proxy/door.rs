@@ -1,9 +1,11 @@
 //! A listening socket: who comes in, and what becomes of them.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -130,7 +132,7 @@ impl Door {
         match route.dial(&route.bridge.subprotocols).await {
             Some(dialled) => {
                 route.metrics().accepted(begun.elapsed());
-                Some(Admitted::Session((0, Box::new(route.session(stream, &[], dialled)))))
+                Some(Admitted::Session((0, Box::new(route.session(stream, &[], dialled, waker().await)))))
             }
             None => {
                 route.metrics().handshake(Handshake::BackendFailed);
@@ -162,7 +164,7 @@ impl Door {
         let result = match upgraded {
             Ok(Opened { stream, early, route, dialled: Some(dialled) }) => {
                 metrics.accepted(begun.elapsed());
-                let session = self.routes[route].session(stream, &early, dialled);
+                let session = self.routes[route].session(stream, &early, dialled, waker().await);
                 return Some(Admitted::Session((route, Box::new(session))));
             }
             Ok(Opened { stream, early, route, dialled: None }) => {
@@ -203,6 +205,11 @@ impl Door {
         };
         self.routes.iter().enumerate().filter_map(fit).max_by_key(|(fit, _)| *fit).map(|(_, index)| index)
     }
+}
+
+/// What wakes the task that this is called in.
+async fn waker() -> Waker {
+    poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
 }
 
 /// Errors of accept(2) that concern one connection only.

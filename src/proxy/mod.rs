@@ -8,7 +8,6 @@ mod school;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,10 +18,13 @@ use tracing::{debug, info, warn};
 
 use crate::close::{Party, Severity};
 use crate::config::{Bridge, Config, Server};
+use crate::events::Queue;
 use crate::link::{ListenUrl, Listener};
 use crate::metrics::Metrics;
+use crate::networks::Networks;
 use crate::probe::{self, Instance};
 use crate::session::{Ended, Session};
+use crate::sessions::{self, Sessions};
 use door::Door;
 use redial::Redial;
 use route::Route;
@@ -66,7 +68,7 @@ struct Shared {
     refusals: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     instance: Instance,
-    next_session: AtomicU64,
+    sessions: Arc<Sessions>,
     metrics: Metrics,
 }
 
@@ -88,11 +90,17 @@ impl std::fmt::Display for BindError {
 impl std::error::Error for BindError {}
 
 impl Proxy {
-    /// Binds every listening socket of the config. `descriptors` is how many the process may have open.
+    /// Binds every listening socket of the config. `descriptors` is how many the process may have open; what happens to
+    /// sessions is pushed to `events`.
     ///
     /// # Errors
     /// The first socket that could not be bound.
-    pub async fn bind(config: Config, metrics: &Metrics, descriptors: u64) -> Result<Proxy, BindError> {
+    pub async fn bind(
+        config: Config,
+        metrics: &Metrics,
+        events: Option<Queue>,
+        descriptors: u64,
+    ) -> Result<Proxy, BindError> {
         let Server { drain_window, max_sessions, handshake_timeout } = config.server;
         let probes = (descriptors / DESCRIPTORS_PER_PROBE).clamp(PROBES.0, PROBES.1);
         let affordable = descriptors.saturating_sub(RESERVED_DESCRIPTORS + probes) / DESCRIPTORS_PER_SESSION;
@@ -109,7 +117,7 @@ impl Proxy {
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             probes: Arc::new(Semaphore::new(probes as usize)),
             instance: Instance(rand::random()),
-            next_session: AtomicU64::new(1),
+            sessions: Arc::new(Sessions::new(events)),
             metrics: metrics.clone(),
         });
         metrics.watch_permits(&shared.permits, sessions);
@@ -142,12 +150,12 @@ impl Proxy {
                     };
                     school.upkeep(&bridge.name, party, end, metrics.side(&bridge.name, party))
                 });
-                Route::new(bridge, counted, spread, client, backend)
+                let listen = bound_url(&bridge.listen.url, &listener);
+                Route::new(bridge, &listen, shared.sessions.clone(), counted, spread, client, backend)
             };
             let routes: Vec<_> = bridges.into_iter().map(route).collect();
-            for Route { bridge, .. } in &routes {
-                let listen = bound_url(&bridge.listen.url, &listener);
-                info!(bridge = bridge.name, %listen, backend = %bridge.backend.url, "listening");
+            for Route { names, .. } in &routes {
+                info!(bridge = &*names.name, listen = names.listen, backend = names.backend, "listening");
             }
             doors.push((listener, Arc::new(Door { routes, shared: shared.clone() })));
         }
@@ -157,6 +165,21 @@ impl Proxy {
     /// A token that is cancelled when the proxy begins to drain.
     pub fn drain_token(&self) -> CancellationToken {
         self.shared.drain.clone()
+    }
+
+    /// The sessions that will open.
+    pub fn sessions(&self) -> Arc<Sessions> {
+        self.shared.sessions.clone()
+    }
+
+    /// The bridges, by their names.
+    pub fn bridges(&self) -> Vec<Arc<sessions::Bridge>> {
+        self.doors.iter().flat_map(|(_, door)| &door.routes).map(|route| route.names.clone()).collect()
+    }
+
+    /// Every table of networks, with the side that it is about.
+    pub fn networks(&self) -> Vec<(Party, Arc<Networks>)> {
+        self.school.tables()
     }
 
     /// Accepts clients from now on, and serves until the drain token is cancelled and the last session has gone, or the
@@ -236,8 +259,9 @@ impl Shared {
 
     /// Runs a session, and tells the log and the metrics about it.
     async fn run(&self, session: &mut Session, route: &Route, permit: &mut Option<OwnedSemaphorePermit>) {
-        let number = self.next_session.fetch_add(1, Ordering::Relaxed);
+        let number = session.record().number();
         let active = route.metrics().open();
+        let listed = self.sessions.open(session.record(), session.network(Party::Client).as_ref());
         // How it went is told in one line, at its end.
         debug!(bridge = route.bridge.name, session = number, "session opened");
         self.watch(route, session);
@@ -269,10 +293,11 @@ impl Shared {
             }
         };
         active.close(outcome.reason, session.begun().elapsed());
+        drop(listed);
         // Whoever reads that a session has ended may count on its place.
         drop(permit.take());
         let bridge = route.bridge.name.as_str();
-        let (up, down) = (outcome.uplink, outcome.downlink);
+        let [up, down] = [Party::Client, Party::Backend].map(|from| session.record().crossed(from));
         macro_rules! closed {
             ($level:ident) => {
                 $level!(
@@ -280,10 +305,10 @@ impl Shared {
                     session = number,
                     reason = outcome.reason.label(),
                     detail = outcome.detail,
-                    uplink_messages = up.messages,
-                    uplink_bytes = up.bytes,
-                    downlink_messages = down.messages,
-                    downlink_bytes = down.bytes,
+                    uplink_messages = up.messages(),
+                    uplink_bytes = up.bytes(),
+                    downlink_messages = down.messages(),
+                    downlink_bytes = down.bytes(),
                     duration_ms = session.begun().elapsed().as_millis() as u64,
                     "session closed"
                 )

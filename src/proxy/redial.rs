@@ -33,7 +33,8 @@ impl Redial {
         Redial { pause: Duration::ZERO, since }
     }
 
-    /// Dials until the backend answers; `None` when the client has left or natpulse is leaving.
+    /// Dials until the backend answers; `None` when the client has left, natpulse is leaving or somebody wants the
+    /// session closed.
     pub(super) async fn dial(
         &mut self,
         route: &Route,
@@ -60,6 +61,7 @@ impl Redial {
         let dialled = tokio::select! {
             dialled = dialling => Some(dialled),
             () = gone => None,
+            () = session.dismissed() => None,
             () = drain.cancelled() => None,
         };
         self.since = Instant::now();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -12,6 +13,7 @@ use crate::link::{Answer, BackendUrl, Dialled, ListenUrl, Refusal, Stream, Wante
 use crate::metrics::{BridgeMetrics, Dialling, Metrics};
 use crate::probe::{self, Prober, Target};
 use crate::session::{RecordKind, Session, Settings, Side, Upkeep};
+use crate::sessions::{self, Sessions};
 use crate::wire::websocket::{self, Role};
 use crate::wire::{Decoder, Encoder, Kind};
 
@@ -19,13 +21,17 @@ use crate::wire::{Decoder, Encoder, Kind};
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) bridge: Bridge,
+    /// What it is called from outside.
+    pub(super) names: Arc<sessions::Bridge>,
     settings: Arc<Settings>,
 }
 
 impl Route {
-    /// A bridge at work, whose ends are kept alive by `client` and `backend`.
+    /// A bridge at work that was bound to `listen`, whose ends are kept alive by `client` and `backend`.
     pub(super) fn new(
         bridge: Bridge,
+        listen: &ListenUrl,
+        sessions: Arc<Sessions>,
         metrics: BridgeMetrics,
         drain_spread: Duration,
         client: Upkeep,
@@ -35,8 +41,13 @@ impl Route {
         let redial = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
             && matches!(bridge.backend.url, BackendUrl::Ws { .. });
         let linger = bridge.linger;
-        let settings = Arc::new(Settings { linger, mirror, redial, metrics, drain_spread, client, backend });
-        Route { bridge, settings }
+        let names = Arc::new(sessions::Bridge {
+            name: bridge.name.as_str().into(),
+            listen: listen.to_string(),
+            backend: bridge.backend.url.to_string(),
+        });
+        let settings = Settings { linger, mirror, redial, metrics, sessions, drain_spread, client, backend };
+        Route { bridge, names, settings: Arc::new(settings) }
     }
 
     /// What is counted.
@@ -95,12 +106,13 @@ impl Route {
         None
     }
 
-    /// A session between a client and the backend that was dialled for it.
-    pub(super) fn session(&self, client: Stream, early: &[u8], dialled: Dialled) -> Session {
+    /// A session between a client and the backend that was dialled for it, in the task that `waker` wakes.
+    pub(super) fn session(&self, client: Stream, early: &[u8], dialled: Dialled, waker: Waker) -> Session {
+        let record = self.settings.sessions.record(&self.names, client.peer(), waker);
         let client = self.client_side(client, early);
         let is_natpulse = dialled.is_natpulse;
         let backend = self.backend_side(dialled);
-        Session::new(client, backend, self.settings.clone(), is_natpulse)
+        Session::new(client, backend, self.settings.clone(), record, is_natpulse)
     }
 
     /// The probes of the network between a session's backend and us, where nobody probes it yet.

@@ -65,6 +65,12 @@ impl School {
         }
     }
 
+    /// All tables, each with the side whose networks it holds.
+    pub(super) fn tables(&self) -> Vec<(Party, Arc<Networks>)> {
+        let side = |is_client: bool| if is_client { Party::Client } else { Party::Backend };
+        self.tables.iter().map(|((is_client, _), table)| (side(*is_client), table.networks.clone())).collect()
+    }
+
     /// What is known of all networks on one side.
     pub(super) fn survey(&self, party: Party) -> Survey {
         let mut survey = Survey::default();

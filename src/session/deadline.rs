@@ -59,6 +59,7 @@ impl Session {
         }
         let now = Instant::now();
         let age = now - self.begun;
+        self.note_message(age);
         if self.feel(age) {
             return true;
         }
@@ -103,6 +104,13 @@ impl Session {
             },
         }
         true
+    }
+
+    /// Takes note of a message that crossed just now.
+    pub(super) fn note_message(&mut self, age: Duration) {
+        if std::mem::take(&mut self.has_crossed) {
+            self.record.message_crossed(age);
+        }
     }
 
     /// While one end takes nothing the other is not read, and a reset of it would not be noticed.

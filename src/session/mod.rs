@@ -5,6 +5,7 @@
 
 mod deadline;
 mod debt;
+mod ending;
 mod redial;
 mod relay;
 mod side;
@@ -24,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::close::{CloseReason, Party};
 use crate::metrics::BridgeMetrics;
+use crate::sessions::{Record, Sessions};
 use crate::wire::websocket::CloseFrame;
-use crate::wire::{Decoder, Encoder, Kind, WireError};
+use crate::wire::{Kind, WireError};
 use deadline::{Drain, Moved};
 use relay::{Relayed, relay};
 use side::Flow;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub redial: bool,
     /// What is counted.
     pub metrics: BridgeMetrics,
+    /// Who is told of deaths.
+    pub sessions: Arc<Sessions>,
     /// Within which time of the drain's beginning the client is asked to leave, at a random moment.
     pub drain_spread: Duration,
     /// How the client is kept alive.
@@ -66,17 +70,6 @@ impl Settings {
     }
 }
 
-/// What has crossed in one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Crossed {
-    /// Complete messages.
-    pub messages: u64,
-    /// Payload bytes, those of an unfinished message included.
-    pub bytes: u64,
-    /// Payload bytes of a message that has begun and not ended.
-    unfinished: u64,
-}
-
 /// How a session went.
 #[derive(Debug)]
 pub struct Outcome {
@@ -84,10 +77,6 @@ pub struct Outcome {
     pub reason: CloseReason,
     /// What the party named by the reason did wrong, in words.
     pub detail: Option<String>,
-    /// What crossed from client to backend.
-    pub uplink: Crossed,
-    /// What crossed from backend to client.
-    pub downlink: Crossed,
 }
 
 /// Why [`Session::run`] returned.
@@ -105,9 +94,9 @@ pub struct Session {
     client: Side,
     backend: Side,
     settings: Arc<Settings>,
+    /// What it tells of itself.
+    record: Arc<Record>,
     begun: Instant,
-    uplink: Crossed,
-    downlink: Crossed,
     /// Bytes that either end has not taken, as they were last counted.
     buffered: usize,
     /// The first thing that made the session end.
@@ -115,6 +104,8 @@ pub struct Session {
     drain: Drain,
     /// Whether the backend died, and another connection may take its place.
     lacks_backend: bool,
+    /// Whether a message has crossed since the clock was last looked at.
+    has_crossed: bool,
     /// Whether the task will be woken when natpulse drains.
     is_watching: bool,
     last_moved: Instant,
@@ -125,19 +116,25 @@ pub struct Session {
 
 impl Session {
     /// A session between two ends that are ready to speak, of which the backend may be natpulse.
-    pub fn new(client: Side, backend: Side, settings: Arc<Settings>, is_natpulse: bool) -> Self {
+    pub fn new(
+        client: Side,
+        backend: Side,
+        settings: Arc<Settings>,
+        record: Arc<Record>,
+        is_natpulse: bool,
+    ) -> Self {
         let now = Instant::now();
         let mut session = Session {
             client,
             backend,
             settings,
+            record,
             begun: now,
-            uplink: Crossed::default(),
-            downlink: Crossed::default(),
             buffered: 0,
             reason: None,
             drain: Drain::No,
             lacks_backend: false,
+            has_crossed: false,
             is_watching: false,
             last_moved: now,
             last_look: now,
@@ -150,6 +147,11 @@ impl Session {
     /// When it began.
     pub fn begun(&self) -> Instant {
         self.begun
+    }
+
+    /// What it tells of itself.
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
     }
 
     /// Runs until both connections are closed, or the backend may be replaced. When `drain` is cancelled, the client is
@@ -166,6 +168,9 @@ impl Session {
                     self.drain = Drain::At(Instant::now() + spread.mul_f32(rand::random()));
                 }
             }
+            if self.record.is_dismissed() {
+                self.dismiss();
+            }
             let done = self.poll(cx);
             self.count_buffered(self.client.backlog() + self.backend.backlog());
             done
@@ -175,7 +180,7 @@ impl Session {
             return Ended::Backend(*reason);
         }
         let (reason, detail) = self.reason.take().unwrap_or((CloseReason::Closed(Party::Client), None));
-        Ended::For(Outcome { reason, detail, uplink: self.uplink, downlink: self.downlink })
+        Ended::For(Outcome { reason, detail })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -219,9 +224,9 @@ impl Session {
     /// Moves what there is from one end to the other; returns whether anything happened.
     fn pump(&mut self, from: Party, cx: &mut Context<'_>) -> bool {
         let was_ending = self.is_ending();
-        let (source, destination, crossed) = match from {
-            Party::Client => (&mut self.client, &mut self.backend, &mut self.uplink),
-            Party::Backend => (&mut self.backend, &mut self.client, &mut self.downlink),
+        let (source, destination) = match from {
+            Party::Client => (&mut self.client, &mut self.backend),
+            Party::Backend => (&mut self.backend, &mut self.client),
         };
         let mut moved = false;
         if !destination.stream.is_closed() {
@@ -235,17 +240,22 @@ impl Session {
             }
         }
         let mut progressed = moved;
-        let before = *crossed;
+        let (mut messages, mut bytes) = (0, 0);
         let relayed = match destination.backlog() == 0 && source.input == Flow::Open {
-            true => {
-                relay(source, destination, cx, crossed, |tally| self.settings.metrics.crossed(from, tally))
-            }
+            true => relay(source, destination, cx, |tally| {
+                (messages, bytes) = (tally.messages(), tally.bytes);
+                self.settings.metrics.crossed(from, tally);
+            }),
             false => Relayed::Nothing,
         };
-        if destination.backlog() > 0 && before != *crossed {
-            self.settings.metrics.paused(from);
+        if messages > 0 || bytes > 0 {
+            if destination.backlog() > 0 {
+                self.settings.metrics.paused(from);
+            }
+            self.record.add(from, messages, bytes);
+            self.has_crossed |= messages > 0;
+            progressed = true;
         }
-        progressed |= before != *crossed;
         moved |= self.on_relayed(from, relayed);
         // What is read only to be dropped is no progress: nobody may keep a dying session alive with it.
         if (progressed || !was_ending) && self.is_ending() {
@@ -269,8 +279,7 @@ impl Session {
             Relayed::Close(close) => self.on_close(from, close),
             Relayed::Refused(error) => self.on_refused(from, &error),
             Relayed::ReadFailed => {
-                let settings = self.settings.clone();
-                self.side(from).on_reset(settings.upkeep(from));
+                self.on_reset(from);
                 self.on_broken(from, CloseReason::Reset(from));
             }
         }
@@ -331,50 +340,6 @@ impl Session {
         }
         self.because(reason, Some(text.clone()));
         self.cut(from.other(), reason, &text);
-    }
-
-    /// A connection is gone without a goodbye.
-    fn on_broken(&mut self, from: Party, reason: CloseReason) {
-        let side = self.side(from);
-        let is_dead = reason == CloseReason::Dead(from);
-        let was_reset =
-            matches!(side.decoder, Decoder::Raw) && (is_dead || reason == CloseReason::Reset(from));
-        let was_cut = was_reset || !side.decoder.is_between_messages() || !side.unread.is_empty();
-        self.lacks_backend = from == Party::Backend && !was_cut && self.may_redial(reason);
-        let side = self.side(from);
-        // Nobody answers the goodbye of the dead, and the kernel would go on sending it.
-        side.close(is_dead);
-        self.because(reason, None);
-        if self.lacks_backend {
-            return;
-        }
-        match was_cut {
-            true => self.cut(from.other(), reason, ""),
-            false => self.end(from.other(), reason, ""),
-        }
-    }
-
-    /// Ends what goes to `party` after everything before it.
-    fn end(&mut self, party: Party, reason: CloseReason, text: &str) {
-        self.because(reason, None);
-        self.side(party).end_output(&CloseFrame { code: Some(reason.code_for(party)), reason: text.into() });
-    }
-
-    /// Ends what goes to `party`, whose last message may be unfinished: a record that will never be whole
-    /// must not look whole, so it is reset; so is a stream without records, which may always be unfinished.
-    fn cut(&mut self, party: Party, reason: CloseReason, text: &str) {
-        let side = self.side(party);
-        let is_whole = side.encoder.is_between_messages() && !matches!(side.encoder, Encoder::Raw);
-        if side.role.is_none() && !is_whole {
-            side.close(true);
-        } else {
-            self.end(party, reason, text);
-        }
-    }
-
-    /// Records why the session ends: the first cause is the one that counts.
-    fn because(&mut self, reason: CloseReason, detail: Option<String>) {
-        self.reason.get_or_insert((reason, detail));
     }
 }
 

@@ -1,5 +1,8 @@
 //! A session whose backend died may go on with another connection, if no message was lost with the old one.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use super::side::{Flow, Side};
 use super::{CloseReason, Session};
 use crate::close::Party;
@@ -8,6 +11,12 @@ impl Session {
     /// Whether the client, which is not being read, is there no more, as far as the kernel tells.
     pub fn is_client_gone(&self) -> bool {
         self.client.stream.is_gone()
+    }
+
+    /// Waits until somebody wants the session closed.
+    pub async fn dismissed(&self) {
+        // Its task is woken then.
+        poll_fn(|_| if self.record.is_dismissed() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Goes on with this connection to the backend, which may be natpulse.
@@ -19,11 +28,19 @@ impl Session {
         self.is_watching = false;
         let age = self.begun.elapsed();
         self.backend.keep_alive(Party::Backend, age, &self.settings.backend, is_natpulse);
+        self.note_intervals();
+        let network = self.network(Party::Backend);
+        self.settings.sessions.backend_is_back(&self.record, network.as_ref());
     }
 
     /// There will be no other connection: the client is told that its backend is gone.
     pub fn give_up(&mut self) {
         self.lacks_backend = false;
+        if self.record.is_dismissed() {
+            // Which is then why it ends.
+            self.reason = None;
+            return;
+        }
         let reason =
             self.reason.as_ref().map_or(CloseReason::Vanished(Party::Backend), |(reason, _)| *reason);
         self.end(Party::Client, reason, "");

@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 
 use tokio::io::ReadBuf;
 
-use super::Crossed;
 use super::side::Side;
 use crate::wire::websocket::{CloseFrame, Control};
 use crate::wire::{Batch, Input, Stop, Tally, Until, WHOLE, WireError, translate};
@@ -55,13 +54,12 @@ thread_local! {
     });
 }
 
-/// Moves what `source` has sent to `destination`, which must have no backlog. What of it has crossed is added to
-/// `crossed`, and counted once for all messages that came at once.
+/// Moves what `source` has sent to `destination`, which must have no backlog. What of it has crossed is
+/// counted once for all messages that came at once.
 pub(super) fn relay(
     source: &mut Side,
     destination: &mut Side,
     cx: &mut Context<'_>,
-    crossed: &mut Crossed,
     count: impl FnOnce(&Tally),
 ) -> Relayed {
     SCRATCH.with_borrow_mut(|scratch| {
@@ -81,11 +79,9 @@ pub(super) fn relay(
             }
         }
         let mut input = Input::new(&mut space[..filled]);
-        let mut tally = Tally::after(crossed.unfinished);
+        let mut tally = Tally::after(source.unfinished);
         let relayed = convert(source, destination, &mut input, &mut scratch.batch, cx, &mut tally);
-        crossed.messages += tally.messages();
-        crossed.bytes += tally.bytes;
-        crossed.unfinished = tally.unfinished;
+        source.unfinished = tally.unfinished;
         count(&tally);
         scratch.batch.clear();
         let rest = input.rest();

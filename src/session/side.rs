@@ -38,6 +38,8 @@ pub struct Side {
     pub(super) unread: Vec<u8>,
     /// Whether `unread` may hold more than the beginning of a message.
     pub(super) unread_is_fresh: bool,
+    /// Payload bytes of a message from here that has begun and not ended.
+    pub(super) unfinished: u64,
     /// Whether the latest write fell short: the peer reads more slowly than we could send.
     pub(super) congested: bool,
     /// Whether the message that is being written is the last one.
@@ -71,6 +73,7 @@ impl Side {
             output: Flow::Open,
             unread: early.to_vec(),
             unread_is_fresh: !early.is_empty(),
+            unfinished: 0,
             congested: false,
             ends_after_message: false,
             hang_up: false,

@@ -14,7 +14,7 @@ use crate::close::{CloseReason, Party};
 use crate::heartbeat::{self, Action, Cause, Departure, Facts, Means, NetworkKey, Patience, Plan, Pulse};
 use crate::link::Stream;
 use crate::metrics::SideMetrics;
-use crate::networks::{Joined, Networks, Probing, Seat};
+use crate::networks::{Joined, Left, Networks, Probing, Seat};
 use crate::wire::Beat;
 
 /// How the ends of one kind are kept alive.
@@ -254,20 +254,18 @@ impl Side {
     }
 
     /// The connection ended in a way that says something about its network.
-    fn leave_network(&mut self, departure: Departure, upkeep: &Upkeep) {
+    fn leave_network(&mut self, departure: Departure) -> Left {
         let seat = self.vigil.as_mut().and_then(|vigil| vigil.seat.take());
-        upkeep.metrics.caused(match (seat, departure) {
-            (Some(seat), departure) => seat.leave(departure),
-            (None, Departure::Reset { .. }) => Cause::Reset,
-            (None, Departure::Lost { .. } | Departure::Goodbye) => Cause::Unclear,
-        });
+        let cause = match departure {
+            Departure::Reset { .. } => Cause::Reset,
+            Departure::Lost { .. } | Departure::Goodbye => Cause::Unclear,
+        };
+        seat.map_or(Left { cause, network: None }, |seat| seat.leave(departure))
     }
 
-    /// The connection was reset: by a NAT that had forgotten it, if that answered our first packet after a silence.
-    pub(super) fn on_reset(&mut self, upkeep: &Upkeep) {
-        if let Some(silence) = self.vigil.as_ref().and_then(|vigil| vigil.pulse.unanswered_silence()) {
-            self.leave_network(Departure::Reset { silence }, upkeep);
-        }
+    /// The interval in use, where there are beats.
+    fn interval(&self) -> Option<Duration> {
+        self.vigil.as_ref().map(|vigil| vigil.pulse.interval())
     }
 }
 
@@ -276,6 +274,41 @@ impl Session {
     pub(super) fn keep_alive(&mut self, is_natpulse: bool) {
         self.client.keep_alive(Party::Client, Duration::ZERO, &self.settings.client, false);
         self.backend.keep_alive(Party::Backend, Duration::ZERO, &self.settings.backend, is_natpulse);
+        self.note_intervals();
+    }
+
+    /// Tells the record which intervals are in use now.
+    pub(super) fn note_intervals(&self) {
+        self.record.use_interval(Party::Client, self.client.interval());
+        self.record.use_interval(Party::Backend, self.backend.interval());
+    }
+
+    /// The network of an end, where the policy learns.
+    pub fn network(&self, party: Party) -> Option<NetworkKey> {
+        let upkeep = self.settings.upkeep(party);
+        let side = match party {
+            Party::Client => &self.client,
+            Party::Backend => &self.backend,
+        };
+        side.vigil.as_ref()?.seat.as_ref()?;
+        upkeep.network(party, side.stream.peer_address()?, &side.stream)
+    }
+
+    /// The connection was reset: by a NAT that had forgotten it, if that answered our first packet after a silence.
+    pub(super) fn on_reset(&mut self, party: Party) {
+        let vigil = self.side(party).vigil.as_ref();
+        if let Some(silence) = vigil.and_then(|vigil| vigil.pulse.unanswered_silence()) {
+            self.on_death(party, Departure::Reset { silence }, silence);
+        }
+    }
+
+    /// An end died after this silence: the metrics and whoever looks from outside are told why, as far as its network can
+    /// tell.
+    fn on_death(&mut self, party: Party, departure: Departure, silence: Duration) {
+        let Left { cause, network } = self.side(party).leave_network(departure);
+        self.settings.upkeep(party).metrics.caused(cause);
+        self.note_message(self.begun.elapsed());
+        self.settings.sessions.died(&self.record, party, cause, silence, network.as_ref());
     }
 
     /// The right to probe the network that the backend is reached through, where that is to be done and nobody does it
@@ -296,6 +329,7 @@ impl Session {
     pub(super) fn feel(&mut self, now: Duration) -> bool {
         let client = self.client.feel(now, &self.settings.client);
         let backend = self.backend.feel(now, &self.settings.backend);
+        self.note_intervals();
         for (party, felt) in [(Party::Client, client), (Party::Backend, backend)] {
             match felt {
                 Felt::Nothing => {}
@@ -352,7 +386,7 @@ impl Session {
             }
             Action::Dead { silence } => {
                 upkeep.metrics.died(silence, vigil.pulse.beats(), vigil.pulse.since_life(now));
-                side.leave_network(Departure::Lost { silence }, upkeep);
+                self.on_death(party, Departure::Lost { silence }, silence);
                 let detail = format!("no answer to a beat after a silence of {:.1} s", silence.as_secs_f32());
                 self.because(CloseReason::Dead(party), Some(detail));
                 self.on_broken(party, CloseReason::Dead(party));

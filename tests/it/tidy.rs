@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module of the crate and those of ours that it may import.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("wire", &[]),
     ("close", &[]),
     ("heartbeat", &[]),
@@ -16,11 +16,27 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("probe", &["heartbeat", "link", "metrics", "networks", "wire"]),
     ("metrics", &["close", "heartbeat", "wire"]),
     ("events", &["close", "heartbeat", "link", "metrics"]),
-    ("session", &["close", "heartbeat", "link", "metrics", "networks", "wire"]),
+    ("sessions", &["close", "events", "heartbeat", "networks"]),
+    ("session", &["close", "heartbeat", "link", "metrics", "networks", "sessions", "wire"]),
     ("config", &["heartbeat", "link", "session", "wire"]),
     ("cli", &["config"]),
-    ("admin", &["metrics"]),
-    ("proxy", &["close", "config", "heartbeat", "link", "metrics", "networks", "probe", "session", "wire"]),
+    ("admin", &["close", "heartbeat", "metrics", "networks", "sessions"]),
+    (
+        "proxy",
+        &[
+            "close",
+            "config",
+            "events",
+            "heartbeat",
+            "link",
+            "metrics",
+            "networks",
+            "probe",
+            "session",
+            "sessions",
+            "wire",
+        ],
+    ),
 ];
 
 /// Modules that are pure, and what they therefore must not touch.

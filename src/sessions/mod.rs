@@ -1,0 +1,162 @@
+//! The sessions that are open, and the ends of late that died: for whoever looks from outside.
+//!
+//! A session writes what crosses into its [`Record`], without a lock and without a second thought. Opening, a death and
+//! closing are told to [`Sessions`], which hands them on as events where somebody wants to hear of them. Whoever lists
+//! all sessions takes the lock for a few hundred of them at a time.
+
+mod deaths;
+mod record;
+mod table;
+
+pub use deaths::Death;
+pub use record::{Crossed, Record};
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::close::Party;
+use crate::events::{Event, Queue, What};
+use crate::heartbeat::{Cause, NetworkKey};
+use crate::networks::now;
+use deaths::Deaths;
+use table::Table;
+
+/// A bridge by its names.
+#[derive(Debug)]
+pub struct Bridge {
+    /// What the operator calls it.
+    pub name: Arc<str>,
+    /// The URL it listens on, with the port that was bound.
+    pub listen: String,
+    /// The URL of its backend.
+    pub backend: String,
+}
+
+/// All sessions of the process.
+#[derive(Debug)]
+pub struct Sessions {
+    next: AtomicU64,
+    table: Mutex<Table>,
+    deaths: Mutex<Deaths>,
+    events: Option<Queue>,
+}
+
+/// A session's place in the table, until it is dropped.
+#[derive(Debug)]
+pub struct Listed<'a> {
+    sessions: &'a Sessions,
+    place: u32,
+}
+
+/// So many sessions are looked at before those who wait for the lock get their turn.
+const LISTED_AT_ONCE: usize = 512;
+
+impl Sessions {
+    /// No sessions yet. What happens to them is pushed to `events`.
+    pub fn new(events: Option<Queue>) -> Sessions {
+        Sessions { next: AtomicU64::new(1), table: Mutex::default(), deaths: Mutex::default(), events }
+    }
+
+    /// The record of a session that is about to open, and whose task `waker` wakes. It is not listed yet.
+    pub fn record(&self, bridge: &Arc<Bridge>, client: Option<SocketAddr>, waker: Waker) -> Arc<Record> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Record::new(number, bridge.clone(), client, now(), waker))
+    }
+
+    /// A session has opened; `network` is its client's, where such are known.
+    pub fn open(&self, record: &Arc<Record>, network: Option<&NetworkKey>) -> Listed<'_> {
+        let place = lock(&self.table).insert(record.clone());
+        self.tell(What::Opened, record, Party::Client, network);
+        let died = record.client().and_then(|client| lock(&self.deaths).client_is_back(record, client.ip()));
+        if let Some(died_session) = died {
+            self.tell(What::Returned { died_session }, record, Party::Client, network);
+        }
+        Listed { sessions: self, place }
+    }
+
+    /// An end of a session was found dead.
+    pub fn died(
+        &self,
+        record: &Record,
+        side: Party,
+        cause: Cause,
+        silence: Duration,
+        network: Option<&NetworkKey>,
+    ) {
+        lock(&self.deaths).add(Death {
+            at: now(),
+            session: record.number(),
+            bridge: record.bridge().clone(),
+            side,
+            client: record.client(),
+            network: network.map(ToString::to_string),
+            cause,
+            silence,
+            last_message: record.last_message(),
+            returned: None,
+        });
+        self.tell(What::Died { cause, silence }, record, side, network);
+    }
+
+    /// The backend of a session was dialled anew.
+    pub fn backend_is_back(&self, record: &Record, network: Option<&NetworkKey>) {
+        lock(&self.deaths).returned(record.number(), Party::Backend, now());
+        let died_session = record.number();
+        self.tell(What::Returned { died_session }, record, Party::Backend, network);
+    }
+
+    /// The latest deaths, newest first.
+    pub fn deaths(&self) -> Vec<Death> {
+        lock(&self.deaths).latest()
+    }
+
+    /// All sessions that are open, in no order.
+    pub fn all(&self) -> Vec<Arc<Record>> {
+        let mut all = Vec::new();
+        let mut places = 0..LISTED_AT_ONCE;
+        loop {
+            let table = lock(&self.table);
+            if places.start >= table.len() {
+                return all;
+            }
+            all.extend(table.look(places.clone()).cloned());
+            drop(table);
+            places = places.end..places.end + LISTED_AT_ONCE;
+        }
+    }
+
+    /// The session with this number, if it is open.
+    pub fn find(&self, number: u64) -> Option<Arc<Record>> {
+        self.all().into_iter().find(|record| record.number() == number)
+    }
+
+    fn tell(&self, what: What, record: &Record, side: Party, network: Option<&NetworkKey>) {
+        if let Some(events) = &self.events {
+            events.push(Event {
+                what,
+                at: now(),
+                bridge: record.bridge().name.clone(),
+                session: record.number(),
+                side,
+                client: record.client(),
+                network: network.map(|network| network.to_string().into()),
+                last_message: record.last_message(),
+            });
+        }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        // What may be the last reference to the record is dropped without the lock.
+        let _record = lock(&self.sessions.table).remove(self.place);
+    }
+}
+
+/// Nothing in here can be left half done by a panic that would be worse than what the panic left.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
