@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use natpulse::admin::Admin;
+use natpulse::admin::{Admin, Counted};
 use natpulse::cli::{Cli, Command, Probe, Simulate};
 use natpulse::config::{Config, ConfigError, Log, LogFormat};
 use natpulse::link::BackendUrl;
@@ -172,13 +172,26 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = Metrics::new()?;
-    let (admin, bridges) = (config.admin, config.bridges.len());
-    let proxy = Proxy::bind(config, &metrics, raise_descriptor_limit()).await?;
-    metrics.config_loaded(natpulse::networks::now());
+    let started = natpulse::networks::now();
+    let (admin, bridges) = (config.admin.clone(), config.bridges.len());
+    let proxy = Proxy::bind(config, &metrics, None, raise_descriptor_limit()).await?;
+    metrics.config_loaded(started);
     let drain = proxy.drain_token();
-    let admin = Admin::bind(admin, metrics, drain.clone())
+    let counted = Counted {
+        metrics,
+        drain: drain.clone(),
+        sessions: proxy.sessions(),
+        bridges: proxy.bridges(),
+        networks: proxy.networks(),
+        started,
+    };
+    if let Some(token) = admin.token.as_ref().filter(|token| token.is_exposed) {
+        warn!(file = %token.file.display(), "everyone on this machine may read admin.token_file");
+    }
+    let address = admin.listen;
+    let admin = Admin::bind(address, admin.token.map(|token| token.text), counted)
         .await
-        .map_err(|error| format!("cannot listen on {admin} (admin.listen): {error}"))?;
+        .map_err(|error| format!("cannot listen on {address} (admin.listen): {error}"))?;
     info!(listen = %admin.address()?, "admin listening");
     tokio::spawn(admin.run());
     let running = proxy.run();

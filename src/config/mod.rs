@@ -5,6 +5,7 @@
 //! from the files that are named (`secret`).
 //! Past this module nobody sees text, and nobody checks again.
 
+mod admin;
 mod bridge;
 mod events;
 mod heartbeat;
@@ -14,6 +15,7 @@ mod source;
 mod units;
 mod write;
 
+pub use admin::Admin;
 pub use bridge::{Backend, Bridge, Listen};
 pub use events::Events;
 pub use heartbeat::{Heartbeat, LegacyBeat};
@@ -22,7 +24,6 @@ pub use source::Origin;
 pub use units::duration;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,8 +38,8 @@ pub struct Config {
     pub server: Server,
     /// What is logged, and how.
     pub log: Log,
-    /// Where the admin port listens.
-    pub admin: SocketAddr,
+    /// The admin port.
+    pub admin: Admin,
     /// What is remembered about networks.
     pub networks: Networks,
     /// Who is told what happens to sessions, if anyone is.
@@ -214,7 +215,7 @@ impl Config {
         let config = Config {
             server: Server::read(server, &mut errors),
             log: Log::read(log, &mut errors),
-            admin: read_admin(admin, &mut errors),
+            admin: Admin::read(admin, &mut errors),
             networks: Networks::read(networks, &mut errors),
             events: events.and_then(|events| Events::read(events, &mut errors)),
             bridges: bridges
@@ -322,19 +323,3 @@ const LEVELS: [(&str, tracing::Level); 5] = [
 
 const FORMATS: [(&str, LogFormat); 3] =
     [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
-
-/// Port 9464 is what Prometheus' registry of exporter ports gives to OpenTelemetry's own exporter, and
-/// so is free on machines that run none.
-const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
-
-fn read_admin(node: Option<Node>, errors: &mut Vec<ConfigError>) -> SocketAddr {
-    let Some(node) = node else {
-        return ADMIN;
-    };
-    let mut reader = Reader::new("admin", node, errors);
-    let listen = reader.parsed("listen", "an address and a port such as \"127.0.0.1:9464\"", |value| {
-        value.as_str()?.parse().ok()
-    });
-    reader.finish();
-    listen.unwrap_or(ADMIN)
-}

@@ -22,7 +22,10 @@ impl fmt::Display for Config {
         }
         writeln!(f, "handshake_timeout = \"{}\"", write_duration(self.server.handshake_timeout))?;
         writeln!(f, "\n[log]\nlevel = \"{}\"\nformat = \"{format}\"", word(&self.log.level))?;
-        writeln!(f, "\n[admin]\nlisten = \"{}\"", self.admin)?;
+        writeln!(f, "\n[admin]\nlisten = \"{}\"", self.admin.listen)?;
+        if let Some(token) = &self.admin.token {
+            writeln!(f, "token_file = {}", quoted(&token.file.display()))?;
+        }
         let Networks { ipv4_prefix, ipv6_prefix, capacity, directory } = &self.networks;
         writeln!(
             f,

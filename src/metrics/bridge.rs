@@ -53,6 +53,34 @@ pub struct SideMetrics {
     explained: IntCounter,
 }
 
+/// What was counted of a bridge since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BridgeCount {
+    /// Sessions open now.
+    pub active: u64,
+    /// Sessions opened.
+    pub opened: u64,
+    /// Sessions closed.
+    pub closed: u64,
+    /// Messages passed on: uplink, then downlink.
+    pub messages: [u64; 2],
+    /// Payload bytes passed on, alike.
+    pub bytes: [u64; 2],
+}
+
+/// What was counted of a side of a bridge since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SideCount {
+    /// Beats sent.
+    pub sent: u64,
+    /// Beats answered.
+    pub answered: u64,
+    /// Beats that were not answered in time.
+    pub missed: u64,
+    /// Peers found dead.
+    pub deaths: u64,
+}
+
 /// Counts a session as active until it is dropped or closed, so that the two sides cannot disagree.
 #[derive(Debug)]
 pub struct ActiveSession<'a>(&'a BridgeMetrics);
@@ -145,6 +173,18 @@ impl BridgeMetrics {
         self.buffered.add(now as i64 - before as i64);
     }
 
+    /// What was counted so far.
+    pub fn count(&self) -> BridgeCount {
+        BridgeCount {
+            // Another thread may have counted the end of a session first.
+            active: u64::try_from(self.active.get()).unwrap_or_default(),
+            opened: self.opened.get(),
+            closed: self.closed.iter().map(IntCounter::get).sum(),
+            messages: self.directions.each_ref().map(|direction| direction.messages.get()),
+            bytes: self.directions.each_ref().map(|direction| direction.bytes.get()),
+        }
+    }
+
     fn direction(&self, from: Party) -> &Direction {
         match from {
             Party::Client => &self.directions[0],
@@ -182,6 +222,16 @@ impl SideMetrics {
             death_verdict: families.death_verdict.with_label_values(&labels),
             deaths: CAUSES.map(cause).to_vec(),
             explained: families.explained.with_label_values(&[side]),
+        }
+    }
+
+    /// What was counted so far.
+    pub fn count(&self) -> SideCount {
+        SideCount {
+            sent: self.sent.get(),
+            answered: self.answered.get(),
+            missed: self.missed.get(),
+            deaths: self.deaths.iter().map(IntCounter::get).sum(),
         }
     }
 

@@ -7,7 +7,7 @@ mod families;
 mod labels;
 mod sizes;
 
-pub use bridge::{ActiveSession, BridgeMetrics, SideMetrics};
+pub use bridge::{ActiveSession, BridgeCount, BridgeMetrics, SideCount, SideMetrics};
 pub use events::EventMetrics;
 pub use labels::{Delivery, Dialling, Handshake};
 
@@ -90,6 +90,11 @@ impl Metrics {
         self.families.permits_limit.set(limit as i64);
         // There is one proxy; another would be counted as the first.
         let _ = self.families.permits.set(permits.clone());
+    }
+
+    /// How many sessions may be open at once; 0 before [`Metrics::watch_permits`].
+    pub fn limit(&self) -> u64 {
+        u64::try_from(self.families.permits_limit.get()).unwrap_or_default()
     }
 
     /// The config in use was read at this time, since the UNIX epoch.
