@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::Parser;
 use natpulse::admin::{Admin, Counted};
 use natpulse::cli::{Cli, Command, Probe, Simulate};
-use natpulse::config::{Config, ConfigError, Log, LogFormat};
+use natpulse::config::{Config, ConfigError, Events, Log, LogFormat};
+use natpulse::events::{Queue, Sender};
 use natpulse::link::BackendUrl;
 use natpulse::metrics::Metrics;
 use natpulse::probe::{Measurement, measure};
@@ -16,6 +17,7 @@ use natpulse::proxy::Proxy;
 use natpulse::simulate::{self, Comparison};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 /// Exit status for a wrong command line or config, as clap has it.
@@ -173,8 +175,9 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = Metrics::new()?;
     let started = natpulse::networks::now();
-    let (admin, bridges) = (config.admin.clone(), config.bridges.len());
-    let proxy = Proxy::bind(config, &metrics, None, raise_descriptor_limit()).await?;
+    let (admin, bridges, window) = (config.admin.clone(), config.bridges.len(), config.server.drain_window);
+    let (queue, sender) = config.events.as_ref().map(|events| webhook(events, &metrics)).unzip();
+    let proxy = Proxy::bind(config, &metrics, queue, raise_descriptor_limit()).await?;
     metrics.config_loaded(started);
     let drain = proxy.drain_token();
     let counted = Counted {
@@ -194,7 +197,17 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
         .map_err(|error| format!("cannot listen on {address} (admin.listen): {error}"))?;
     info!(listen = %admin.address()?, "admin listening");
     tokio::spawn(admin.run());
-    let running = proxy.run();
+    let all_told = CancellationToken::new();
+    let delivering = sender.map(|sender| tokio::spawn(sender.run(drain.clone(), window, all_told.clone())));
+    let serving = proxy.run();
+    let running = async {
+        serving.await;
+        all_told.cancel();
+        if let Some(delivering) = delivering {
+            // It ends well, or has panicked and said so.
+            let _ = delivering.await;
+        }
+    };
     info!(bridges, version = env!("CARGO_PKG_VERSION"), "serving");
     let stop = async {
         told_to_stop(&mut terminate, &mut interrupt).await;
@@ -202,12 +215,23 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
         told_to_stop(&mut terminate, &mut interrupt).await;
     };
     tokio::select! {
-        _ = running => Ok(ExitCode::SUCCESS),
+        () = running => Ok(ExitCode::SUCCESS),
         () = stop => {
             warn!("told to stop twice: leaving at once");
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Where events for the webhook wait, and who delivers them.
+fn webhook(events: &Events, metrics: &Metrics) -> (Queue, Sender) {
+    let Events { webhook, secret, queue } = events;
+    if let Some(secret) = secret.as_ref().filter(|secret| secret.is_exposed) {
+        warn!(file = %secret.file.display(), "everyone on this machine may read events.secret_file");
+    }
+    let queue = Queue::new(*queue, metrics.events());
+    let secret = secret.as_ref().map(|secret| secret.text.clone().into_bytes());
+    (queue.clone(), Sender::new(queue, webhook.clone(), secret))
 }
 
 async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -38,4 +38,5 @@ mod simulation;
 mod throughput;
 mod tidy;
 mod tools;
+mod webhook;
 mod wire;

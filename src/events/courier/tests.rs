@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 use super::*;
 use crate::close::Party;
@@ -164,10 +165,16 @@ impl World {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+/// The seed of every case that ever failed is kept, printed, and tried first.
+fn properties() -> ProptestConfig {
+    let regressions = concat!(env!("CARGO_MANIFEST_DIR"), "/src/events/courier/regressions.txt");
+    let failure_persistence = Some(Box::new(FileFailurePersistence::Direct(regressions)) as Box<_>);
+    ProptestConfig { cases: 500, failure_persistence, ..ProptestConfig::default() }
+}
 
-    /// A failing case is printed with the seed that makes it again.
+proptest! {
+    #![proptest_config(properties())]
+
     #[test]
     fn every_event_is_delivered_once_and_in_order_or_counted_as_dropped(
         bound in 1..400usize,

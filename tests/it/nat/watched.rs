@@ -140,6 +140,9 @@ async fn start(nat: &Nat) -> Natpulse {
         max = "30s"
         margin_min = "200ms"
         reply_timeout = "900ms"
+        [events]
+        webhook = "http://127.0.0.1:1/"
+        queue = 3
         "#
     );
     Natpulse::start_in(&nat.server, &config).await
