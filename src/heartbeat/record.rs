@@ -8,10 +8,10 @@
 use core::fmt::{self, Write as _};
 
 use super::network::Learned;
-use super::smart::{Bracket, Suspicion};
+use super::smart::{Bracket, Doubt, Suspicion};
 use super::{Ladder, NetworkKey, Networks};
 
-const HEAD: &str = "natpulse networks 1";
+const HEAD: &str = "natpulse networks 2";
 
 /// Why a record was refused. Nothing of it has been taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,14 +84,24 @@ impl Networks {
 }
 
 fn write_bracket(text: &mut String, bracket: &Bracket, key: &NetworkKey) {
-    let Bracket { proven_ms, refuted_ms, suspicion, again_s, renewed_s, retries, lifted_s, lifted_ms } =
-        bracket;
+    let Bracket {
+        proven_ms,
+        refuted_ms,
+        again_s,
+        suspicion,
+        doubt,
+        renewed_s,
+        retries,
+        soon,
+        lifted_s,
+        lifted_ms,
+    } = bracket;
     let refuted_ms = refuted_ms.unwrap_or(0);
-    let (suspect_ms, before_ms, check_s) =
-        suspicion.map_or((0, 0, 0), |it| (it.silence_ms, it.before_ms, it.check_s));
-    let ends = format!("{proven_ms} {refuted_ms} {suspect_ms} {before_ms} {lifted_ms}");
+    let (suspect_ms, check_s) = suspicion.map_or((0, 0), |it| (it.silence_ms, it.check_s));
+    let (doubt_ms, before_ms) = doubt.map_or((0, 0), |it| (it.silence_ms, it.before_ms));
+    let ends = format!("{proven_ms} {refuted_ms} {suspect_ms} {doubt_ms} {before_ms} {lifted_ms}");
     let times = format!("{check_s} {again_s} {renewed_s} {lifted_s}");
-    writeln!(text, "smart {ends} {times} {retries} {key}").expect("a String takes everything");
+    writeln!(text, "smart {ends} {times} {retries} {soon} {key}").expect("a String takes everything");
 }
 
 fn write_ladder(text: &mut String, ladder: &Ladder, key: &NetworkKey) {
@@ -104,19 +114,18 @@ fn read(line: &str) -> Option<(NetworkKey, Learned)> {
     let (kind, rest) = line.split_once(' ')?;
     match kind {
         "smart" => {
-            let ([proven_ms, refuted_ms, silence_ms, before_ms, lifted_ms, times @ ..], key) =
-                numbers::<10>(rest)?;
-            let [check_s, again_s, renewed_s, lifted_s, retries] = times;
-            let suspicion = (silence_ms > 0).then_some(Suspicion { silence_ms, before_ms, check_s });
-            let refuted_ms = (refuted_ms > 0).then_some(refuted_ms);
-            let retries = u8::try_from(retries).ok()?;
+            let ([proven_ms, refuted_ms, suspect_ms, doubt_ms, before_ms, lifted_ms, times @ ..], key) =
+                numbers::<12>(rest)?;
+            let [check_s, again_s, renewed_s, lifted_s, retries, soon] = times;
             let bracket = Bracket {
                 proven_ms,
-                refuted_ms,
-                suspicion,
+                refuted_ms: (refuted_ms > 0).then_some(refuted_ms),
                 again_s,
+                suspicion: (suspect_ms > 0).then_some(Suspicion { silence_ms: suspect_ms, check_s }),
+                doubt: (doubt_ms > 0).then_some(Doubt { silence_ms: doubt_ms, before_ms }),
                 renewed_s,
-                retries,
+                retries: u8::try_from(retries).ok()?,
+                soon: u8::try_from(soon).ok()?,
                 lifted_s,
                 lifted_ms,
             };

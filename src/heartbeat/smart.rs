@@ -6,6 +6,8 @@
 //! * A death within what is proven, if it was the NAT's doing, is *doubt*: the timeout may have become shorter.
 //!   Nothing is proven any more, and the search begins at the floor, because every silence between the floor and the
 //!   death may be fatal. A survival as long as the death ends the doubt and restores what was proven.
+//! * What is known to be too long stays known while something shorter is suspected: where every twentieth beat is lost,
+//!   chance kills some connection every day, and to find the bound again each time would cost two more.
 //! * The search goes upward in steps so small that the interval below the step is good enough. A search by halves
 //!   would be quicker and lose a connection at every second step; this one loses one, and one more to be sure.
 //! * A settled bound is tried again later, because networks change for the better too.
@@ -19,28 +21,39 @@ use super::{Settings, known, millis, seconds};
 pub struct Bracket {
     /// The longest silence survived.
     pub(super) proven_ms: u32,
-    /// The shortest silence that is known to be too long.
+    /// The shortest silence that is known to be too long: two deaths agree.
     pub(super) refuted_ms: Option<u32>,
-    pub(super) suspicion: Option<Suspicion>,
-    /// When the shortest silence that is too long may be tried again: seconds since the UNIX epoch.
+    /// When that may be tried again: seconds since the UNIX epoch.
     pub(super) again_s: u32,
+    /// A single death beyond what was proven, which may have been chance.
+    pub(super) suspicion: Option<Suspicion>,
+    /// A death within what was proven.
+    pub(super) doubt: Option<Doubt>,
     /// When a silence about as long as what is proven was last survived: seconds since the UNIX epoch.
     pub(super) renewed_s: u32,
     /// How often a settled bound turned out to be right: each time it is left alone for twice as long.
     pub(super) retries: u8,
+    /// How many doubts in a row came soon after the one before had been refuted.
+    pub(super) soon: u8,
     /// When a bound or a doubt was last refuted by a survival (seconds since the UNIX epoch), and where it was.
     pub(super) lifted_s: u32,
     pub(super) lifted_ms: u32,
 }
 
-/// A single death, which may have been chance.
+/// A single death beyond what was proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Suspicion {
     pub(super) silence_ms: u32,
-    /// What was proven before, if the death was within it. Zero if it was beyond.
-    pub(super) before_ms: u32,
     /// When it may be checked: seconds since the UNIX epoch.
     pub(super) check_s: u32,
+}
+
+/// A death within what was proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Doubt {
+    pub(super) silence_ms: u32,
+    /// What was proven before.
+    pub(super) before_ms: u32,
 }
 
 /// How finely a network is searched.
@@ -70,10 +83,12 @@ impl Search {
         }
     }
 
-    /// When a single death may be checked. A probe at once; users' connections after ten times the silence, by
-    /// when whatever else was wrong with the path has passed.
-    fn check_after(self, silence_ms: u32) -> u32 {
+    /// When a single death may be checked. A probe at once; users' connections after ten times the silence, by when
+    /// whatever else was wrong with the path has passed. In doubt one of them has died already, and that is ten times as
+    /// long.
+    fn check_after(self, silence_ms: u32, is_in_doubt: bool) -> u32 {
         match self {
+            Search::Users if is_in_doubt => silence_ms / 10,
             Search::Users => silence_ms / 100,
             Search::Probes => 0,
         }
@@ -88,11 +103,16 @@ const FINEST_PERMILLE: u64 = 1015;
 /// Two deaths within this many thousandths of each other agree.
 const AGREE_PERMILLE: u64 = 1050;
 
-/// Somebody dies within so many beats of a network after a survival as long had lifted the bound: a fickle NAT. Those that look
-/// for old mappings once a minute keep each a different while, and what survived once is fatal the next time. By
-/// chance (a beat and its repetition both lost) two deaths come this close once in 40 times, if every 20th packet is
-/// lost.
-const BEATS_TO_TRUST: u32 = 10;
+/// Somebody dies within so many beats of a network after a survival as long had refuted the death before, and again: a
+/// fickle NAT. Those that look for old mappings once a minute keep each a different while, and what survived once is
+/// fatal the next time. By chance (a beat and its repetition both lost) one death comes this close once in ten times if
+/// every 20th packet is lost, and two do once in a hundred.
+const BEATS_TO_TRUST: u32 = 40;
+const FICKLE: u8 = 2;
+
+/// In doubt the search doubles up to this part of what was proven before: a timeout seldom becomes that much shorter, and
+/// most doubt is unfounded.
+const DOUBTED_LEAST: u32 = 4;
 
 /// Knowledge that nobody has renewed for this long is doubted: networks are rebuilt on weekends.
 const STALE_S: u32 = 7 * 24 * 3600;
@@ -119,24 +139,28 @@ impl Bracket {
 
     pub(super) fn upper_ms(&self) -> Option<u32> {
         let suspected_ms = self.suspicion.map(|suspicion| suspicion.silence_ms);
-        self.refuted_ms.into_iter().chain(suspected_ms).min()
+        let doubted_ms = self.doubt.map(|doubt| doubt.silence_ms);
+        [self.refuted_ms, suspected_ms, doubted_ms].into_iter().flatten().min()
     }
 
     /// Whether the timeout may have become shorter than what was proven.
     pub fn is_in_doubt(&self) -> bool {
-        self.suspicion.is_some_and(|suspicion| suspicion.before_ms > 0)
+        self.doubt.is_some()
     }
 
     /// What is proven or, in doubt, was: a death after a longer silence surprises nobody.
     pub(super) fn claimed_ms(&self) -> u32 {
-        self.proven_ms.max(self.suspicion.map_or(0, |suspicion| suspicion.before_ms))
+        self.proven_ms.max(self.doubt.map_or(0, |doubt| doubt.before_ms))
     }
 
     pub(super) fn on_survived(&mut self, silence: Duration, now: Duration) {
         let silence_ms = millis(silence);
         self.proven_ms = self.proven_ms.max(silence_ms);
+        if let Some(doubt) = self.doubt.take_if(|doubt| silence_ms >= doubt.silence_ms) {
+            self.proven_ms = self.proven_ms.max(doubt.before_ms);
+            self.lift(doubt.silence_ms, now);
+        }
         if let Some(suspicion) = self.suspicion.take_if(|suspicion| silence_ms >= suspicion.silence_ms) {
-            self.proven_ms = self.proven_ms.max(suspicion.before_ms);
             self.lift(suspicion.silence_ms, now);
         }
         if let Some(refuted_ms) = self.refuted_ms.take_if(|refuted_ms| silence_ms >= *refuted_ms) {
@@ -153,16 +177,12 @@ impl Bracket {
         let agrees =
             |other_ms: u32| permille(other_ms.min(silence_ms), AGREE_PERMILLE) >= other_ms.max(silence_ms);
         let earlier_ms = self.suspicion.map(|suspicion| suspicion.silence_ms);
-        // In doubt a user's connection has died already, and a third would be one too many. Probes can be sure.
-        let is_enough = self.is_in_doubt() && search == Search::Users;
-        if is_enough || self.refuted_ms.into_iter().chain(earlier_ms).any(agrees) {
+        if self.refuted_ms.into_iter().chain(earlier_ms).any(agrees) {
             let is_known = self.refuted_ms.is_some_and(|refuted_ms| silence_ms >= refuted_ms);
             self.retries = self.retries.saturating_add(u8::from(is_known));
-            let rest_s = if is_enough { DAY_S } else { search.rest(self.retries) };
-            self.settle(silence_ms, rest_s, now);
-        } else if self.upper_ms().is_none_or(|upper_ms| silence_ms < upper_ms) {
-            let check_s = seconds(now).saturating_add(search.check_after(silence_ms));
-            self.suspicion = Some(Suspicion { silence_ms, before_ms: 0, check_s });
+            self.settle(silence_ms, search.rest(self.retries), now);
+        } else {
+            self.suspect(silence_ms, search, now);
         }
     }
 
@@ -171,19 +191,33 @@ impl Bracket {
         let silence_ms = millis(silence);
         if silence_ms > self.proven_ms {
             // In doubt: the second one, and nothing as long has survived since the first.
-            if self.refuted_ms.is_none_or(|refuted_ms| silence_ms < refuted_ms) {
-                self.settle(silence_ms, search.check_after(silence_ms), now);
-            }
+            self.suspect(silence_ms, search, now);
             return;
         }
         let seats = u32::try_from(seats.max(1)).unwrap_or(u32::MAX);
         let since_s = seconds(now).saturating_sub(self.lifted_s);
         let is_soon = self.lifted_s > 0 && since_s <= silence_ms / 1000 * BEATS_TO_TRUST / seats;
-        let is_fickle = is_soon && silence_ms >= self.lifted_ms / 4 * 3;
-        self.doubt(silence_ms, search, now);
-        if is_fickle {
+        let is_again = is_soon && silence_ms >= self.lifted_ms / 4 * 3;
+        self.soon = if is_again { self.soon.saturating_add(1) } else { 0 };
+        self.raise_doubt(silence_ms);
+        if self.soon >= FICKLE {
+            self.soon = 0;
             self.retries = self.retries.saturating_add(1);
-            self.settle(silence_ms.min(self.lifted_ms), Search::Probes.rest(self.retries.min(2)), now);
+            let check_s = seconds(now).saturating_add(Search::Probes.rest(self.retries.min(2)));
+            self.suspicion = Some(Suspicion { silence_ms: silence_ms.min(self.lifted_ms), check_s });
+            self.doubt = None;
+        }
+    }
+
+    /// A single death bounds the search from above until it is checked.
+    fn suspect(&mut self, silence_ms: u32, search: Search, now: Duration) {
+        if self.upper_ms().is_none_or(|upper_ms| silence_ms < upper_ms) {
+            if let Some(earlier) = self.suspicion {
+                // Whatever caused the earlier death, it has not been disproved.
+                (self.refuted_ms, self.again_s) = (Some(earlier.silence_ms), earlier.check_s);
+            }
+            let after_s = search.check_after(silence_ms, self.is_in_doubt());
+            self.suspicion = Some(Suspicion { silence_ms, check_s: seconds(now).saturating_add(after_s) });
         }
     }
 
@@ -191,6 +225,7 @@ impl Bracket {
     fn settle(&mut self, silence_ms: u32, rest_s: u32, now: Duration) {
         self.refuted_ms = self.upper_ms().into_iter().chain([silence_ms]).min();
         self.suspicion = None;
+        self.doubt = None;
         self.again_s = seconds(now).saturating_add(rest_s);
     }
 
@@ -199,27 +234,23 @@ impl Bracket {
         (self.lifted_s, self.lifted_ms) = (seconds(now), silence_ms);
     }
 
-    fn doubt(&mut self, silence_ms: u32, search: Search, now: Duration) {
-        if let Some(earlier) = self.suspicion {
-            // Whatever caused the earlier death, it has not been disproved.
-            self.settle(earlier.silence_ms, search.check_after(earlier.silence_ms), now);
-        }
-        self.suspicion = Some(Suspicion { silence_ms, before_ms: self.proven_ms, check_s: seconds(now) });
+    fn raise_doubt(&mut self, silence_ms: u32) {
+        self.doubt = Some(Doubt { silence_ms, before_ms: self.proven_ms });
         self.proven_ms = 0;
     }
 
     /// The death that led to doubt had another cause. Another one soon would be one too many: see [`BEATS_TO_TRUST`].
     pub(super) fn acquit(&mut self, now: Duration) {
-        if let Some(suspicion) = self.suspicion.take_if(|suspicion| suspicion.before_ms > 0) {
-            self.proven_ms = self.proven_ms.max(suspicion.before_ms);
-            self.lift(suspicion.silence_ms, now);
+        if let Some(doubt) = self.doubt.take() {
+            self.proven_ms = self.proven_ms.max(doubt.before_ms);
+            self.lift(doubt.silence_ms, now);
         }
     }
 
     /// Doubts what nobody has renewed for long. The first silence as long as what was proven restores it.
     pub(super) fn on_age(&mut self, now: Duration) {
         if self.proven_ms > 0 && seconds(now).saturating_sub(self.renewed_s) > STALE_S {
-            self.doubt(self.proven_ms, Search::Users, now);
+            self.raise_doubt(self.proven_ms);
         }
     }
 
@@ -231,7 +262,9 @@ impl Bracket {
     /// The silence that one connection of the network may try.
     pub(super) fn trial_ms(&self, settings: &Settings, now: Duration) -> Option<u32> {
         let top_ms = millis(settings.max);
-        let next_ms = step_ms(self.proven_ms, Search::Users, settings);
+        let narrow_ms = step_ms(self.proven_ms, Search::Users, settings);
+        let credible_ms = self.doubt.map_or(0, |doubt| doubt.before_ms / DOUBTED_LEAST);
+        let next_ms = narrow_ms.max(credible_ms.min(self.proven_ms.saturating_mul(2)));
         let next_ms = known::longest_in(self.proven_ms, next_ms).unwrap_or(next_ms).min(top_ms);
         match self.upper_ms() {
             // Timers fire late, and a death is told by the silence that it really followed: to try the same again would
@@ -248,10 +281,12 @@ impl Bracket {
 
     /// The upper bound, and when it may be tried. Longer than the operator allows it never is.
     pub(super) fn again(&self, settings: &Settings) -> Option<(u32, Duration)> {
+        // What is in doubt may be tried as soon as the search has come that far.
+        let doubted = self.doubt.map(|it| (it.silence_ms, 0));
         let suspected = self.suspicion.map(|it| (it.silence_ms, it.check_s));
         let refuted = self.refuted_ms.map(|refuted_ms| (refuted_ms, self.again_s));
-        let (upper_ms, at_s) =
-            suspected.into_iter().chain(refuted).min_by_key(|(silence_ms, _)| *silence_ms)?;
+        let uppers = [doubted, suspected, refuted].into_iter().flatten();
+        let (upper_ms, at_s) = uppers.min_by_key(|(silence_ms, _)| *silence_ms)?;
         (upper_ms <= millis(settings.max)).then_some((upper_ms, Duration::from_secs(at_s.into())))
     }
 }

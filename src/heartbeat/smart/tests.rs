@@ -126,12 +126,61 @@ fn a_settled_bound_is_left_alone_for_longer_each_time_it_holds() {
 }
 
 #[test]
-fn a_fickle_nat_is_not_believed_twice() {
+fn a_fickle_nat_is_believed_twice_and_not_a_third_time() {
     let mut bracket = Bracket::default();
     bracket.on_survived(at(350), at(1000));
-    bracket.on_died_within(at(330), 1, Search::Users, at(2000));
-    bracket.on_survived(at(335), at(3000));
-    assert_eq!(bracket.proven(), at(350), "a survival as long as the death ended the doubt");
-    bracket.on_died_within(at(332), 1, Search::Users, at(4000));
-    assert_eq!(bracket.refuted(), Some(at(330)), "but the next death came too soon for chance");
+    for (death_s, now) in [(330, at(2000)), (332, at(4000))] {
+        bracket.on_died_within(at(death_s), 1, Search::Users, now);
+        bracket.on_survived(at(335), now + at(1000));
+        assert_eq!(bracket.proven(), at(350), "a survival as long as the death ended the doubt");
+    }
+    bracket.on_died_within(at(331), 1, Search::Users, at(6000));
+    assert_eq!(bracket.refuted(), Some(at(331)), "but the third death came too soon for chance");
+    assert!(!bracket.is_in_doubt());
+}
+
+#[test]
+fn deaths_that_are_far_apart_do_not_make_a_nat_fickle() {
+    let mut bracket = Bracket::default();
+    bracket.on_survived(at(350), at(1000));
+    for round in 1..=10 {
+        let now = at(round * 350 * u64::from(BEATS_TO_TRUST) * 2);
+        bracket.on_died_within(at(330), 1, Search::Users, now);
+        bracket.on_survived(at(335), now + at(1000));
+        assert_eq!((bracket.proven(), bracket.refuted()), (at(350), None), "round {round}");
+    }
+}
+
+#[test]
+fn what_is_known_to_be_too_long_stays_known_while_something_shorter_is_suspected() {
+    let settings = Settings { max: at(20_000), ..Settings::default() };
+    let mut bracket = Bracket::default();
+    assert_eq!(climb(&mut bracket, 300_000, &settings, at(1000)), 2);
+    let (proven, refuted) = (bracket.proven(), bracket.refuted());
+    let now = at(1_000_000);
+    bracket.on_died_within(proven, 1, Search::Users, now);
+    bracket.on_died_beyond(at(40), Search::Users, now + at(60));
+    assert_eq!(bracket.refuted(), Some(at(40)), "somebody died by chance while it was in doubt");
+    assert_eq!(climb(&mut bracket, 300_000, &settings, now + at(120)), 0, "{bracket:?}");
+    assert_eq!((bracket.proven(), bracket.refuted()), (proven, refuted));
+}
+
+#[test]
+fn in_doubt_the_search_doubles_at_first() {
+    let settings = Settings { max: at(20_000), ..Settings::default() };
+    let mut bracket = Bracket::default();
+    bracket.on_survived(at(1600), at(1000));
+    bracket.on_died_within(at(1600), 1, Search::Users, at(5000));
+    let mut tried = Vec::new();
+    while let Some(silence_ms) = bracket.trial_ms(&settings, at(5000)).filter(|_| bracket.is_in_doubt()) {
+        tried.push(silence_ms / 1000);
+        bracket.on_survived(Duration::from_millis(silence_ms.into()), at(5000));
+    }
+    assert!(tried.len() < 30, "{tried:?}");
+    let steps = tried.windows(2).map(|pair| f64::from(pair[1]) / f64::from(pair[0]));
+    for (step, above) in steps.zip(&tried[1..]) {
+        let most = if *above <= 400 { 2.05 } else { 1.13 };
+        assert!(step <= most, "{tried:?}");
+    }
+    assert_eq!(bracket.proven(), at(1600), "{tried:?}");
 }

@@ -23,7 +23,7 @@ fn restless(count: u32) -> Clients {
 #[test]
 fn with_probes_random_loss_of_beats_costs_beats_but_no_connection() {
     println!("seed {SEED}");
-    for (loss_permille, most) in [(10, 1.17), (20, 1.25), (30, 1.35), (50, 2.0)] {
+    for (loss_permille, most) in [(10, 1.12), (20, 1.15), (30, 1.2), (50, 1.28)] {
         for timeout_s in [60.0, 300.0, 1200.0] {
             for count in [1, 20] {
                 let clients = Clients { loss_permille, ..Clients::steady(count) };
@@ -39,19 +39,35 @@ fn with_probes_random_loss_of_beats_costs_beats_but_no_connection() {
     }
 }
 
-/// Without probes a loss by chance is told from the NAT's doing with users' connections only, so the promise is the weaker
-/// one that holds at one beat in a hundred: no more losses than without.
+/// Without probes a death by chance is told from the NAT's doing with users' connections only. With up to three beats in a
+/// hundred lost no more connections are lost to the NAT in ten days than without, and every beat that is lost and every
+/// death by chance costs beats. With five in a hundred no more are lost while learning; later, chance takes the bound for
+/// refuted now and then, and it costs two to find it again.
 #[test]
-fn without_probes_one_percent_of_loss_costs_no_more_connections() {
-    println!("seed {SEED}");
-    for timeout_s in [60.0, 300.0, 1200.0] {
-        for count in [1, 20] {
-            let clients = Clients { loss_permille: 10, ..Clients::steady(count) };
-            let nat = Nat::fixed(seconds(timeout_s));
-            let report =
-                simulate(Contender::smart(MAX, false), nat, clients, DAY * 10, seconds(60.0 * timeout_s));
-            assert!(report.total.lost <= 3, "{timeout_s} s, {count}: {:?}", report.total);
-            assert!(report.settled.beats_ratio() <= 1.15, "{timeout_s} s, {count}: {:?}", report.settled);
+fn without_probes_random_loss_of_beats_costs_three_connections_at_most() {
+    for (loss_permille, most_lost, most_beats) in [(10, 3, 1.13), (20, 3, 1.25), (30, 3, 1.25), (50, 6, 1.35)]
+    {
+        for timeout_s in [60.0, 300.0, 1200.0] {
+            for count in [1, 20] {
+                for seed in SEED..SEED + 4 {
+                    let scenario = Scenario {
+                        contender: Contender::smart(MAX, false),
+                        nats: vec![Nat::fixed(seconds(timeout_s))],
+                        clients: Clients { loss_permille, ..Clients::steady(count) },
+                        length: DAY * 10,
+                        restarts: Vec::new(),
+                        settled_after: seconds(60.0 * timeout_s),
+                    };
+                    let report = run(&scenario, seed);
+                    let case = format!("{loss_permille} permille, {timeout_s} s, {count}, seed {seed}");
+                    let ratio = report.settled.beats_ratio();
+                    println!("{case}: {} lost, {ratio:.3}", report.total.lost);
+                    let while_learning = report.total.lost - report.settled.lost;
+                    assert!(while_learning <= 3, "{case}: {:?}", report.total);
+                    assert!(report.total.lost <= most_lost, "{case}: {:?}", report.total);
+                    assert!(ratio <= most_beats, "{case}: {:?}", report.settled);
+                }
+            }
         }
     }
 }
