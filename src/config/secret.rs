@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ use super::reader::Reader;
 
 /// The shortest secret, in characters: of random letters and digits, these are 95 bits.
 const SHORTEST: usize = 16;
-/// No first line is longer than that, in bytes; a device that never ends is not read for ever.
-const LONGEST: u64 = 4096;
+/// The longest line that is read, in bytes: a device that never ends is not read for ever.
+const LONGEST: usize = 4096;
 /// The permission of a file that everyone may read (chmod(2)).
 const READABLE_BY_OTHERS: u32 = 0o004;
 
@@ -44,21 +44,24 @@ impl Secret {
         let rule = match file.map(|file| (first_line(&file), file)) {
             None => "the path of a file".to_owned(),
             Some((Err(error), _)) => format!("the path of a file that can be read ({error})"),
-            Some((Ok((text, is_exposed)), file)) if text.chars().count() >= SHORTEST => {
-                return Some(Secret { file, text, is_exposed });
+            Some((Ok((line, is_exposed)), file)) => {
+                let text = line.trim();
+                if text.chars().count() >= SHORTEST && line.len() <= LONGEST {
+                    return Some(Secret { file, text: text.to_owned(), is_exposed });
+                }
+                format!("a file whose first line has at least {SHORTEST} characters, and at most {LONGEST} bytes")
             }
-            Some(_) => format!("a file whose first line has at least {SHORTEST} characters"),
         };
         reader.wrong(key, &node, &rule);
         None
     }
 }
 
-/// The first line, and whether others may read it too.
+/// The first line, and whether others may read it too. One that is too long is cut, but is still too long.
 fn first_line(path: &Path) -> io::Result<(String, bool)> {
     let file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode();
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text)?;
-    Ok((text.lines().next().unwrap_or_default().trim().to_owned(), mode & READABLE_BY_OTHERS != 0))
+    let mut line = String::new();
+    BufReader::new(file.take(LONGEST as u64 + 1)).read_line(&mut line)?;
+    Ok((line, mode & READABLE_BY_OTHERS != 0))
 }

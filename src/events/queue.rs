@@ -1,6 +1,6 @@
 //! Where events wait: between the sessions, which must not wait, and the sender, which does little else.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -49,8 +49,7 @@ impl Queue {
     /// Does something that takes no time with the courier.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Courier) -> T) -> T {
         // Nothing in here can be left half done by a panic.
-        let mut courier: MutexGuard<'_, Courier> =
-            self.0.courier.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut courier = self.0.courier.lock().unwrap_or_else(PoisonError::into_inner);
         let done = act(&mut courier);
         self.0.metrics.queued(courier.kept());
         done

@@ -1,6 +1,7 @@
 //! What may be written about events.
 
 use std::fs;
+use std::path::Path;
 
 use crate::bad_input::config::{BRIDGE, each_is_told, run};
 use crate::tools::TempDir;
@@ -10,9 +11,11 @@ async fn a_wrong_setting_is_told_with_its_place_and_its_rule() {
     let dir = TempDir::new();
     let short = dir.path().join("short");
     fs::write(&short, "  fifteen letters  \n").unwrap();
-    let (short, missing) = (short.to_str().unwrap(), dir.path().join("missing"));
-    let (short, missing) = (format!("secret_file = {short:?}"), format!("secret_file = {missing:?}"));
-    let [missing_file, short_file] = [&missing, &short].map(|line| format!("§{line}"));
+    let missing = dir.path().join("missing");
+    let [short, missing, endless] =
+        [&short, &missing, Path::new("/dev/zero")].map(|file| format!("secret_file = {file:?}"));
+    let [short_file, missing_file, endless_file] =
+        [&short, &missing, &endless].map(|line| format!("§{line}"));
     let cases = [
         ("§webhook = 8000", "webhook = 8000", "http://HOST:PORT/path"),
         ("§webhook = \"/path\"", "webhook = \"/path\"", "http://HOST:PORT/path"),
@@ -23,6 +26,7 @@ async fn a_wrong_setting_is_told_with_its_place_and_its_rule() {
         ("§secret_file = 1", "secret_file = 1", "the path of a file"),
         (&missing_file[..], &missing[..], "that can be read (No such file"),
         (&short_file[..], &short[..], "a file whose first line has at least 16 characters"),
+        (&endless_file[..], &endless[..], "and at most 4096 bytes"),
         ("§often = 1", "often = 1", "a known key: webhook, secret_file, queue"),
     ];
     let mut all: Vec<_> = cases

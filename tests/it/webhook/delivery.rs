@@ -132,7 +132,7 @@ fn check_chain(events: &[&Value], clients: usize) {
         assert!(is(death, "died", "client"), "{death}");
         assert_eq!((&death["session"], &death["client"]), (&opened["session"], &opened["client"]));
         assert!(death["at"].as_f64() >= opened["at"].as_f64());
-        assert!((0.2..3.0).contains(&death["silence_s"].as_f64().unwrap()), "{death}");
+        assert!((0.2..30.0).contains(&death["silence_s"].as_f64().unwrap()), "{death}");
         assert!(["nat", "unclear"].contains(&death["cause"].as_str().unwrap()), "{death}");
         assert_eq!(death["last_message"], Value::Null, "there was no message: {death}");
         died = Some(*death);
