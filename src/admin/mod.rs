@@ -4,6 +4,7 @@
 mod access;
 mod answer;
 mod lists;
+mod page;
 mod query;
 mod rows;
 mod status;
@@ -181,7 +182,7 @@ impl State {
             {
                 answer::not_allowed("GET, HEAD")
             }
-            "/" => answer::page(include_str!("page.html"), self.access.page()),
+            "/" => answer::page(page::PAGE, self.access.page()),
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.counted.drain.is_cancelled() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
