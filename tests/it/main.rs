@@ -28,6 +28,7 @@ mod measure;
 mod metrics;
 mod namespace;
 mod nat;
+mod page;
 mod pairs;
 mod probe;
 mod process;
