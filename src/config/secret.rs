@@ -49,7 +49,9 @@ impl Secret {
                 if text.chars().count() >= SHORTEST && line.len() <= LONGEST {
                     return Some(Secret { file, text: text.to_owned(), is_exposed });
                 }
-                format!("a file whose first line has at least {SHORTEST} characters, and at most {LONGEST} bytes")
+                format!(
+                    "a file whose first line has at least {SHORTEST} characters, and at most {LONGEST} bytes"
+                )
             }
         };
         reader.wrong(key, &node, &rule);
