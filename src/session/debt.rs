@@ -21,6 +21,10 @@ pub(super) enum Debt {
 /// more often than this.
 const ANSWER_LEAST: Duration = Duration::from_secs(1);
 
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Side {
     /// Writes the answer to a beat of the peer's own that is due, between two messages.
     pub(super) fn answer_beat(&mut self, now: Duration) -> bool {
@@ -29,7 +33,7 @@ impl Side {
             return false;
         };
         vigil.debt = Debt::None;
-        vigil.paid = Some(now);
+        vigil.next_ms = ms(now + ANSWER_LEAST);
         self.encoder.beat(&mut self.unsent);
         true
     }
@@ -40,9 +44,7 @@ impl Session {
     pub(super) fn on_beat(&mut self, party: Party, now: Duration) {
         let is_ours = self.settings.upkeep(party).answer || !self.side(party.other()).is_asked();
         let side = self.side(party);
-        let Some(vigil) =
-            side.vigil.as_mut().filter(|vigil| vigil.paid.is_none_or(|paid| now >= paid + ANSWER_LEAST))
-        else {
+        let Some(vigil) = side.vigil.as_mut().filter(|vigil| ms(now) >= vigil.next_ms) else {
             return;
         };
         vigil.debt = if is_ours { Debt::Due } else { Debt::Later };

@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::Session;
 use super::side::Flow;
+use super::{Outcome, Session};
 use crate::close::{CloseReason, Party};
 use crate::wire::websocket::CloseFrame;
 use crate::wire::{Decoder, Encoder};
@@ -68,6 +68,6 @@ impl Session {
 
     /// Records why the session ends: the first cause is the one that counts.
     pub(super) fn because(&mut self, reason: CloseReason, detail: Option<String>) {
-        self.reason.get_or_insert((reason, detail));
+        self.reason.get_or_insert_with(|| Box::new(Outcome { reason, detail }));
     }
 }

@@ -100,7 +100,7 @@ pub struct Session {
     /// Bytes that either end has not taken, as they were last counted.
     buffered: usize,
     /// The first thing that made the session end.
-    reason: Option<(CloseReason, Option<String>)>,
+    reason: Option<Box<Outcome>>,
     drain: Drain,
     /// Whether the backend died, and another connection may take its place.
     lacks_backend: bool,
@@ -176,11 +176,11 @@ impl Session {
             done
         })
         .await;
-        if let Some((reason, _)) = self.reason.as_ref().filter(|_| self.lacks_backend) {
-            return Ended::Backend(*reason);
+        if let Some(outcome) = self.reason.as_ref().filter(|_| self.lacks_backend) {
+            return Ended::Backend(outcome.reason);
         }
-        let (reason, detail) = self.reason.take().unwrap_or((CloseReason::Closed(Party::Client), None));
-        Ended::For(Outcome { reason, detail })
+        let nobody = Outcome { reason: CloseReason::Closed(Party::Client), detail: None };
+        Ended::For(self.reason.take().map_or(nobody, |outcome| *outcome))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

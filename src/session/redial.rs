@@ -42,7 +42,7 @@ impl Session {
             return;
         }
         let reason =
-            self.reason.as_ref().map_or(CloseReason::Vanished(Party::Backend), |(reason, _)| *reason);
+            self.reason.as_ref().map_or(CloseReason::Vanished(Party::Backend), |outcome| outcome.reason);
         self.end(Party::Client, reason, "");
     }
 

@@ -47,8 +47,9 @@ pub struct Side {
     /// Whether the connection is closed for writing after the last word even though the peer has not
     /// said its own: it broke a rule, and no answer from it would mean anything.
     pub(super) hang_up: bool,
-    /// When to beat, and whether the peer is dead; where it is kept alive.
-    pub(super) vigil: Option<Vigil>,
+    /// When to beat, and whether the peer is dead; where it is kept alive. In a box, because most backends are on this
+    /// machine and are not.
+    pub(super) vigil: Option<Box<Vigil>>,
     pub(super) unsent: Vec<u8>,
     sent: usize,
     /// Bytes of pongs in the backlog.

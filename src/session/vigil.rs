@@ -55,8 +55,8 @@ pub(super) struct Vigil {
     is_trial: bool,
     /// Whether the peer waits for an answer to a beat of its own.
     pub(super) debt: Debt,
-    /// When it last got one.
-    pub(super) paid: Option<Duration>,
+    /// When the next one may be given, in ms since the session's beginning.
+    pub(super) next_ms: u64,
 }
 
 /// What was read from an end, as far as it concerns the other one.
@@ -162,17 +162,17 @@ impl Side {
             has_beat: false,
             is_trial: false,
             debt: Debt::None,
-            paid: None,
+            next_ms: 0,
         };
         vigil.follow(plan, FIRST_PHASE);
-        self.vigil = Some(vigil);
+        self.vigil = Some(Box::new(vigil));
         self.set_keepalive(upkeep);
     }
 
     /// Tells the kernel when to probe.
     fn set_keepalive(&self, upkeep: &Upkeep) {
         if let Some(Vigil { pulse, .. }) =
-            self.vigil.as_ref().filter(|vigil| vigil.pulse.means() == Means::Keepalive)
+            self.vigil.as_deref().filter(|vigil| vigil.pulse.means() == Means::Keepalive)
         {
             let Patience { reply, stall } = upkeep.patience();
             self.stream.keep_alive(pulse.keepalive_idle(), reply / 2, stall);
