@@ -98,11 +98,8 @@ impl Admin {
     pub async fn bind(address: SocketAddr, token: Option<String>, counted: Counted) -> io::Result<Admin> {
         let listener = TcpListener::bind(address).await?;
         let is_local = listener.local_addr()?.ip().to_canonical().is_loopback();
-        let access = Access::new(token, is_local);
-        Ok(Admin {
-            listener,
-            state: Arc::new(State { counted: Arc::new(counted), access, live: Live::new() }),
-        })
+        let (access, live) = (Access::new(token, is_local), Live::new(&counted));
+        Ok(Admin { listener, state: Arc::new(State { counted: Arc::new(counted), access, live }) })
     }
 
     /// The address it is bound to.

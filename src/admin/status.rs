@@ -8,7 +8,7 @@ use http_body_util::channel::Sender;
 use hyper::body::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Counted;
 use super::answer::{Answer, events, written};
@@ -139,24 +139,27 @@ fn event(name: &str, data: &impl Serialize) -> Bytes {
 }
 
 impl Live {
-    pub(super) fn new() -> Live {
-        Live { samples: Mutex::default(), status: watch::Sender::new(Bytes::new()) }
+    /// Begins with what is so now.
+    pub(super) fn new(counted: &Counted) -> Live {
+        let live = Live { samples: Mutex::default(), status: watch::Sender::new(Bytes::new()) };
+        live.keep(Status::of(counted).sample());
+        live
     }
 
     /// Takes samples, and tells those who look on.
     pub(super) async fn run(&self, counted: &Counted) {
-        let mut clock = interval(EVERY);
+        let mut clock = interval_at(Instant::now() + EVERY, EVERY);
         // A machine that slept has no past to catch up with.
         clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            for tick in 0..SAMPLED {
+            for tick in 1..=SAMPLED {
                 clock.tick().await;
                 let is_watched = self.status.receiver_count() > 0;
-                if tick > 0 && !is_watched {
+                if tick < SAMPLED && !is_watched {
                     continue;
                 }
                 let status = Status::of(counted);
-                if tick == 0 {
+                if tick == SAMPLED {
                     self.keep(status.sample());
                 }
                 if is_watched {

@@ -5,10 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bridge, Record};
+use super::Bridge;
 use crate::close::Party;
 use crate::heartbeat::Cause;
-use crate::networks::now;
 
 /// An end that was found dead.
 #[derive(Clone, Debug)]
@@ -45,7 +44,7 @@ const AWAITED: usize = 10_000;
 const WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Who may come back: an address, on a bridge.
-type Who = (Arc<str>, IpAddr);
+pub(super) type Who = (Arc<str>, IpAddr);
 
 /// A client that may come back.
 #[derive(Debug)]
@@ -97,14 +96,12 @@ impl Deaths {
 
     /// A client has opened a session. Returns in which session it died before, if it did. Of several that died behind one
     /// address, the first to die is taken for the first to come back.
-    pub(super) fn client_is_back(&mut self, record: &Record, ip: IpAddr) -> Option<u64> {
-        let now = now();
-        let who = (record.bridge().name.clone(), ip);
-        let awaited = self.awaited.get_mut(&who)?;
+    pub(super) fn client_is_back(&mut self, who: &Who, now: Duration) -> Option<u64> {
+        let awaited = self.awaited.get_mut(who)?;
         awaited.retain(|awaited| now.saturating_sub(awaited.since) <= WAIT);
         let back = awaited.pop_front().map(|awaited| awaited.session);
         if awaited.is_empty() {
-            self.awaited.remove(&who);
+            self.awaited.remove(who);
         }
         let session = back?;
         self.returned(session, Party::Client, now);

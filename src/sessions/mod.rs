@@ -70,7 +70,8 @@ impl Sessions {
     pub fn open(&self, record: &Arc<Record>, network: Option<&NetworkKey>) -> Listed<'_> {
         let place = lock(&self.table).insert(record.clone());
         self.tell(What::Opened, record, Party::Client, network);
-        let died = record.client().and_then(|client| lock(&self.deaths).client_is_back(record, client.ip()));
+        let who = record.client().map(|client| (record.bridge().name.clone(), client.ip()));
+        let died = who.and_then(|who| lock(&self.deaths).client_is_back(&who, now()));
         if let Some(died_session) = died {
             self.tell(What::Returned { died_session }, record, Party::Client, network);
         }
@@ -116,21 +117,30 @@ impl Sessions {
     /// All sessions that are open, in no order.
     pub fn all(&self) -> Vec<Arc<Record>> {
         let mut all = Vec::new();
-        let mut places = 0..LISTED_AT_ONCE;
-        loop {
-            let table = lock(&self.table);
-            if places.start >= table.len() {
-                return all;
-            }
-            all.extend(table.look(places.clone()).cloned());
-            drop(table);
-            places = places.end..places.end + LISTED_AT_ONCE;
-        }
+        self.look(|some| all.extend(some));
+        all
     }
 
     /// The session with this number, if it is open.
     pub fn find(&self, number: u64) -> Option<Arc<Record>> {
-        self.all().into_iter().find(|record| record.number() == number)
+        let mut found = None;
+        self.look(|some| found = found.take().or(some.into_iter().find(|record| record.number() == number)));
+        found
+    }
+
+    /// Shows all sessions that are open, so many at a time, while nobody is kept from opening or closing one.
+    fn look(&self, mut see: impl FnMut(Vec<Arc<Record>>)) {
+        let mut places = 0..LISTED_AT_ONCE;
+        loop {
+            let table = lock(&self.table);
+            if places.start >= table.len() {
+                return;
+            }
+            let some = table.look(places.clone()).cloned().collect();
+            drop(table);
+            see(some);
+            places = places.end..places.end + LISTED_AT_ONCE;
+        }
     }
 
     fn tell(&self, what: What, record: &Record, side: Party, network: Option<&NetworkKey>) {
@@ -160,3 +170,6 @@ impl Drop for Listed<'_> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,6 +124,11 @@ impl Natpulse {
         events.filter(|event: &Value| event["message"] == message).collect()
     }
 
+    /// Everything that was logged so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.process.lines()
+    }
+
     /// The URL a bridge listens on, with the port the system picked.
     pub fn url(&self, bridge: &str) -> String {
         let listening = self.logged("listening");
