@@ -60,7 +60,8 @@ async fn start(receiver: &Receiver, backend: SocketAddr) -> Natpulse {
          [[bridge]]\nname = \"dying\"\nbackend = \"echo:\"\n\
          listen = {{ url = \"ws://127.0.0.1:0/dying\", heartbeat = {BEATS} }}\n\
          [[bridge]]\nname = \"device\"\nbackend = {{ url = \"ws://{backend}/\", heartbeat = {BEATS} }}\n\
-         listen = {{ url = \"tcp://127.0.0.1:0\", framing = \"u32be\", heartbeat = \"off\" }}\n",
+         listen = {{ url = \"tcp://127.0.0.1:0\", framing = \"u32be\", heartbeat = \"off\" }}\n\
+         linger = \"1s\"\n",
         receiver.addr
     ))
     .await
