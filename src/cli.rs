@@ -32,6 +32,7 @@ const EXAMPLES: &str = "Examples:
                                             the other way: a legacy client crosses a NAT
   natpulse probe ws://example.com:8080/im   how long this network keeps a silent connection
   natpulse simulate --timeout 180           what each heartbeat policy costs and whom it loses
+  natpulse top                              who is connected, and what is known of networks
 
 Settings of the config file can be overridden: NATPULSE__ADMIN__LISTEN=0.0.0.0:9464,
 NATPULSE__BRIDGE__0__MAX_MESSAGE=1MiB.
@@ -50,6 +51,8 @@ pub enum Command {
     Probe(Probe),
     /// Compare heartbeat policies over models of NATs, in virtual time
     Simulate(Simulate),
+    /// Watch a running natpulse in a terminal
+    Top(Top),
 }
 
 /// Which config file.
@@ -122,6 +125,27 @@ pub struct Simulate {
     #[arg(long)]
     pub json: bool,
 }
+
+/// What is watched.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = TOP_HELP)]
+pub struct Top {
+    /// The admin port of a running natpulse: http://HOST:PORT
+    #[arg(value_name = "ADMIN_URL", default_value = "http://127.0.0.1:9464")]
+    pub url: String,
+    /// Print everything once, as text
+    #[arg(long)]
+    pub once: bool,
+    /// The file whose first line is the token of that admin port, as in its admin.token_file
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+const TOP_HELP: &str = "Keys: s sorts the sessions by something else, r reverses them, / filters them, arrows and \
+PgUp, PgDn, Home and End scroll, q ends it.
+
+NATPULSE_TOKEN may hold the token itself. NO_COLOR turns colours off.
+Exit status: 0 after a clean end, 1 when --once had no answer or the terminal cannot be used, 2 for a wrong command line.";
 
 /// One bridge.
 #[derive(Args, Debug)]

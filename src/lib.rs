@@ -15,6 +15,7 @@
 //! * [`close`]: every way a session can end, in one table.
 //! * [`events`]: what happens to sessions, told to a webhook.
 //! * [`metrics`] and [`admin`]: what is counted, and the port that tells it.
+//! * [`top`]: a running natpulse in a terminal, seen through that port.
 //!
 //! The path of a message: the task wakes in [`session::Session::run`]; `session/relay.rs` reads what the
 //! kernel has; [`wire::translate`] turns every complete message in it into the other end's bytes; one
@@ -38,4 +39,5 @@ pub mod proxy;
 pub mod session;
 pub mod sessions;
 pub mod simulate;
+pub mod top;
 pub mod wire;

@@ -1,13 +1,13 @@
 //! The `natpulse` program: arguments, logging, runtime, exit code.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use natpulse::admin::{Admin, Counted};
-use natpulse::cli::{Cli, Command, Probe, Simulate};
+use natpulse::cli::{Cli, Command, Probe, Simulate, Top};
 use natpulse::config::{Config, ConfigError, Events, Log, LogFormat};
 use natpulse::events::{Queue, Sender};
 use natpulse::link::BackendUrl;
@@ -15,6 +15,7 @@ use natpulse::metrics::Metrics;
 use natpulse::probe::{Measurement, measure};
 use natpulse::proxy::Proxy;
 use natpulse::simulate::{self, Comparison};
+use natpulse::top;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
     }
     if let Some(Command::Probe(probe)) = cli.command {
         return probed(&probe);
+    }
+    if let Some(Command::Top(top)) = cli.command {
+        return watched(&top);
     }
     let is_check = matches!(cli.command, Some(Command::Check(_)));
     let config = match load(cli) {
@@ -120,6 +124,50 @@ fn probed(probe: &Probe) -> ExitCode {
     }
 }
 
+/// Shows a running natpulse.
+fn watched(top: &Top) -> ExitCode {
+    let client = token(top).and_then(|token| top::Client::new(&top.url, token.as_deref()));
+    let shown = client.map_err(|text| (USAGE, text)).and_then(|client| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| (1, format!("cannot start the runtime: {error}")))?;
+        let shown = runtime.block_on(async {
+            if top.once {
+                let text = top::once(client).await?;
+                let written = std::io::stdout().write_all(text.as_bytes());
+                written.map_err(|error| format!("cannot write: {error}"))
+            } else {
+                // https://no-color.org: any value but none.
+                let is_coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+                top::watch(client, is_coloured).await
+            }
+        });
+        shown.map_err(|text| (1, text))
+    });
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, text)) => {
+            #[expect(clippy::print_stderr, reason = "this is for whoever typed the command")]
+            {
+                eprintln!("natpulse top: {text}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The token that opens the admin port, if one was named.
+fn token(top: &Top) -> Result<Option<String>, String> {
+    let Some(file) = &top.token_file else {
+        return Ok(std::env::var("NATPULSE_TOKEN").ok().filter(|token| !token.is_empty()));
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() {
+        return Err(format!("{}: must hold the token in its first line", file.display()));
+    }
+    Ok(Some(line.to_owned()))
+}
+
 /// What each heartbeat policy costs, as text.
 fn simulated(simulate: Simulate) -> String {
     let comparison = Comparison {
@@ -139,7 +187,7 @@ fn load(cli: Cli) -> Result<Config, String> {
     let file = match cli.command {
         Some(Command::Bridge(bridge)) => return Config::from_arguments(&bridge.arguments()).map_err(explain),
         Some(Command::Run(file) | Command::Check(file)) => file,
-        Some(Command::Probe(_) | Command::Simulate(_)) | None => {
+        Some(Command::Probe(_) | Command::Simulate(_) | Command::Top(_)) | None => {
             match cli.websockify.arguments().map_err(|error| format!("{error}\n"))? {
                 Some(arguments) => return Config::from_arguments(&arguments).map_err(explain),
                 None => cli.config,

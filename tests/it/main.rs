@@ -40,5 +40,6 @@ mod simulation;
 mod throughput;
 mod tidy;
 mod tools;
+mod top;
 mod webhook;
 mod wire;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module of the crate and those of ours that it may import.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("wire", &[]),
     ("close", &[]),
     ("heartbeat", &[]),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("session", &["close", "heartbeat", "link", "metrics", "networks", "sessions", "wire"]),
     ("config", &["heartbeat", "link", "session", "wire"]),
     ("cli", &["config"]),
+    ("top", &["link"]),
     ("admin", &["close", "heartbeat", "metrics", "networks", "sessions"]),
     (
         "proxy",
