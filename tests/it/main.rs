@@ -29,6 +29,7 @@ mod measure;
 mod metrics;
 mod namespace;
 mod nat;
+mod openapi;
 mod page;
 mod pairs;
 mod probe;
