@@ -5,8 +5,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use natpulse::heartbeat::{Departure, NetworkKey, Networks, Settings};
+use natpulse::networks::now;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -16,20 +19,21 @@ use crate::process::{Process, within};
 use crate::raw::RawWs;
 use crate::tools::{TempDir, free_addr, program, script, test_tool};
 
-/// What an earlier run has learned, as `src/heartbeat/record.rs` writes it: of one network a silence that was survived and
-/// one that was not, of 14 others a silence that was survived.
+/// What an earlier run has learned, as natpulse keeps it: of one network a silence that was survived and one that was
+/// not, of 14 others a silence that was survived.
 fn earlier() -> String {
-    let mut text =
-        "natpulse networks 1\nsmart 57000 62000 0 0 0 0 4000000000 0 0 0 203.0.113.0/24\n".to_owned();
+    let mut networks = Networks::new(Settings::default(), 100);
+    let mut learn = |address: [u8; 4], survived, departure| {
+        let key = NetworkKey::of(address.into(), 24, 48);
+        let (seat, _) = networks.join(key, address.into(), now());
+        networks.survived(seat, Duration::from_secs(survived), now());
+        let _ = networks.leave(seat, departure, now());
+    };
+    learn([203, 0, 113, 1], 57, Departure::Lost { silence: Duration::from_secs(62) });
     for number in 0..14 {
-        text.push_str(&format!("smart {} 0 0 0 0 0 0 0 0 0 10.0.{number}.0/24\n", 20_000 << (number / 2)));
+        learn([10, 0, number, 1], 20 << (number / 2), Departure::Goodbye);
     }
-    // FNV-1a with 64 bits.
-    let sum = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    text.push_str(&format!("checksum {sum:016x}\n"));
-    text
+    networks.export()
 }
 
 fn config(admin: SocketAddr, directory: &Path) -> String {
