@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::probe::{Outcome, ProbeId, Prober, Step};
 use super::roll_call::{Answer, Finding, RollCall};
-use super::smart::{Bracket, Search};
+use super::smart::{AGREE_PERMILLE, Bracket, Search, permille};
 use super::{Cause, Departure, Ladder, NetworkId, NetworkKey, Policy, Settings, millis};
 
 /// A connection's place in the table.
@@ -303,8 +303,8 @@ impl Network {
         let search = self.search();
         match (&mut self.learned, &settings.policy) {
             (Learned::Smart(_), _) if sitter.is_asked => self.on_called(Answer::Died(silence), now),
-            // Below the floor nothing can be done, and in a crowd nothing can be told apart.
-            (Learned::Smart(_), _) if silence <= settings.min || is_crowd => {}
+            // At the floor nothing can be done, and in a crowd nothing can be told apart.
+            (Learned::Smart(_), _) if is_at_floor(silence, settings) || is_crowd => {}
             (Learned::Smart(bracket), _) => {
                 if was_trial || millis(silence) > bracket.claimed_ms() {
                     bracket.on_died_beyond(silence, search, now);
@@ -330,10 +330,17 @@ impl Network {
     }
 
     /// What a departure that is about to be told was caused by.
-    pub(super) fn cause(&self, seat: Seat, sitter: &Sitter, departure: Departure) -> Cause {
+    pub(super) fn cause(
+        &self,
+        seat: Seat,
+        sitter: &Sitter,
+        departure: Departure,
+        settings: &Settings,
+    ) -> Cause {
         let was_trial = self.trial.is_some_and(|trial| trial.seat == seat);
         match (departure, &self.learned) {
             (Departure::Reset { .. }, _) => Cause::Reset,
+            (Departure::Lost { silence }, _) if is_at_floor(silence, settings) => Cause::Unclear,
             (Departure::Lost { silence }, Learned::Smart(bracket))
                 if was_trial || sitter.is_asked || millis(silence) > bracket.claimed_ms() =>
             {
@@ -377,4 +384,9 @@ impl Network {
         }
         false
     }
+}
+
+/// Whether it was as short as silences can be; timers fire late.
+fn is_at_floor(silence: Duration, settings: &Settings) -> bool {
+    millis(silence) <= permille(millis(settings.min), AGREE_PERMILLE)
 }

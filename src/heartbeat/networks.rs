@@ -133,7 +133,7 @@ impl Networks {
     /// What a departure that is about to be told was caused by.
     pub fn cause(&self, seat: Seat, departure: Departure) -> Cause {
         let sitter = &self.sitters[seat.0 as usize];
-        self.networks[sitter.network.0 as usize].cause(seat, sitter, departure)
+        self.networks[sitter.network.0 as usize].cause(seat, sitter, departure, &self.settings)
     }
 
     /// The network of a connection.

@@ -101,7 +101,7 @@ const DAY_S: u32 = 24 * 3600;
 const FINEST_PERMILLE: u64 = 1015;
 
 /// Two deaths within this many thousandths of each other agree.
-const AGREE_PERMILLE: u64 = 1050;
+pub(super) const AGREE_PERMILLE: u64 = 1050;
 
 /// Somebody dies within so many beats of a network after a survival as long had refuted the death before, and again: a
 /// fickle NAT. Those that look for old mappings once a minute keep each a different while, and what survived once is
@@ -117,7 +117,8 @@ const DOUBTED_LEAST: u32 = 4;
 /// Knowledge that nobody has renewed for this long is doubted: networks are rebuilt on weekends.
 const STALE_S: u32 = 7 * 24 * 3600;
 
-fn permille(silence_ms: u32, permille: u64) -> u32 {
+/// So many thousandths of a silence.
+pub(super) fn permille(silence_ms: u32, permille: u64) -> u32 {
     u32::try_from(u64::from(silence_ms) * permille / 1000).unwrap_or(u32::MAX)
 }
 

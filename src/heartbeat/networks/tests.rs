@@ -163,3 +163,19 @@ fn the_other_policies_plan_what_they_are_told() {
     let seat = networks.join(key(1), PEER, at(0)).0;
     assert_eq!(networks.plan(seat, at(0)).interval, Duration::MAX);
 }
+
+/// Two laptops that are closed while nothing is known yet must not bound a network.
+#[test]
+fn a_death_at_the_floor_is_nobodys_fault_even_if_the_timer_was_late() {
+    let mut networks = table();
+    let floor = networks.settings().min;
+    for number in 0..4 {
+        let (seat, _) = networks.join(key(1), PEER, at(1000 * number));
+        let late = Departure::Lost { silence: floor + Duration::from_millis(3) };
+        assert_eq!(networks.cause(seat, late), Cause::Unclear);
+        let _ = networks.leave(seat, late, at(1000 * number + 20));
+        let (seat, _) = networks.join(key(1), PEER, at(1000 * number + 500));
+        assert_eq!(bracket(&networks, seat).refuted(), None);
+        let _ = networks.leave(seat, Departure::Goodbye, at(1000 * number + 501));
+    }
+}
