@@ -114,6 +114,7 @@ mod tests {
             Event { what: What::Returned { died_session: 12 }, side: Party::Backend, ..opened.clone() };
         let mut courier = Courier::new(0xabc, 3);
         assert!([opened, died, returned].into_iter().all(|event| courier.push(event)));
+        courier.hurry();
         let Step::Deliver(batch) = courier.step(Duration::ZERO) else {
             panic!("there is something to deliver");
         };

@@ -34,15 +34,23 @@ fn a_batch_stays_the_same_until_it_is_taken() {
     let mut courier = Courier::new(1, 1000);
     assert!(matches!(courier.step(Duration::ZERO), Step::Idle));
     courier.push(event(0));
-    assert_eq!(sessions(&courier.step(Duration::ZERO)), Some(vec![0]));
+    assert!(matches!(courier.step(Duration::ZERO), Step::Rest(GATHER)), "there may be more");
+    assert_eq!(sessions(&courier.step(GATHER)), Some(vec![0]));
     (1..=250).for_each(|session| assert!(courier.push(event(session))));
-    assert_eq!(sessions(&courier.step(Duration::ZERO)), Some(vec![0]), "nothing is added to what was tried");
+    assert_eq!(sessions(&courier.step(GATHER)), Some(vec![0]), "nothing is added to what was tried");
     courier.delivered();
-    for expected in [1..=100, 101..=200, 201..=250] {
-        assert_eq!(sessions(&courier.step(Duration::ZERO)), Some(expected.collect()));
+    for expected in [1..=100, 101..=200] {
+        assert_eq!(
+            sessions(&courier.step(GATHER)),
+            Some(expected.collect()),
+            "a full batch waits for nobody"
+        );
         courier.delivered();
     }
-    assert!(matches!(courier.step(Duration::ZERO), Step::Idle));
+    let Step::Rest(until) = courier.step(GATHER) else { panic!("50 are no full batch") };
+    assert_eq!(sessions(&courier.step(until)), Some((201..=250).collect()));
+    courier.delivered();
+    assert!(matches!(courier.step(until), Step::Idle));
     assert_eq!(courier.kept(), 0);
 }
 
@@ -52,6 +60,7 @@ fn pauses_double_up_to_a_minute_and_begin_anew_with_a_success() {
     courier.push(event(0));
     courier.push(event(1));
     let mut now = Duration::from_secs(1000);
+    courier.step(now - GATHER);
     let mut pauses = |courier: &mut Courier, part: f32, count: usize| {
         let mut pause = || {
             assert!(sessions(&courier.step(now)).is_some());
@@ -78,10 +87,19 @@ fn a_drain_does_not_wait_for_a_pause() {
     let mut courier = Courier::new(1, 10);
     courier.push(event(0));
     courier.step(Duration::ZERO);
-    courier.failed(Duration::ZERO, 1.0);
+    courier.step(GATHER);
+    courier.failed(GATHER, 1.0);
     assert!(matches!(courier.step(Duration::from_millis(999)), Step::Rest(_)));
     courier.hurry();
     assert_eq!(sessions(&courier.step(Duration::from_millis(999))), Some(vec![0]));
+}
+
+#[test]
+fn a_drain_gathers_nothing() {
+    let mut courier = Courier::new(1, 10);
+    courier.hurry();
+    courier.push(event(0));
+    assert_eq!(sessions(&courier.step(Duration::ZERO)), Some(vec![0]));
 }
 
 /// What happens to a courier.
@@ -196,6 +214,10 @@ proptest! {
         // The receiver works from now on: after at most one pause, all that was kept arrives.
         world.now += PAUSES.1;
         while world.courier.kept() > 0 {
+            if let Step::Rest(until) = world.courier.step(world.now) {
+                prop_assert!(until <= world.now + GATHER, "a pause although nothing failed");
+                world.now = until;
+            }
             let before = world.courier.kept();
             world.attempt(true, true, 0.0);
             prop_assert!(world.courier.kept() < before, "nothing is delivered to a receiver that works");
