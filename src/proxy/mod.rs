@@ -261,7 +261,7 @@ impl Shared {
     async fn run(&self, session: &mut Session, route: &Route, permit: &mut Option<OwnedSemaphorePermit>) {
         let number = session.record().number();
         let active = route.metrics().open();
-        let listed = self.sessions.open(session.record(), session.network(Party::Client).as_ref());
+        let listed = self.sessions.open(session.record(), || session.network(Party::Client));
         // How it went is told in one line, at its end.
         debug!(bridge = route.bridge.name, session = number, "session opened");
         self.watch(route, session);

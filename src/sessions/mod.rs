@@ -66,14 +66,17 @@ impl Sessions {
         Arc::new(Record::new(number, bridge.clone(), client, now(), waker))
     }
 
-    /// A session has opened; `network` is its client's, where such are known.
-    pub fn open(&self, record: &Arc<Record>, network: Option<&NetworkKey>) -> Listed<'_> {
+    /// A session has opened. `network` finds its client's, where such are known, for those who want to hear of it.
+    pub fn open(&self, record: &Arc<Record>, network: impl FnOnce() -> Option<NetworkKey>) -> Listed<'_> {
         let place = lock(&self.table).insert(record.clone());
-        self.tell(What::Opened, record, Party::Client, network);
         let who = record.client().map(|client| (record.bridge().name.clone(), client.ip()));
         let died = who.and_then(|who| lock(&self.deaths).client_is_back(&who, now()));
-        if let Some(died_session) = died {
-            self.tell(What::Returned { died_session }, record, Party::Client, network);
+        if self.events.is_some() {
+            let network = network();
+            self.tell(What::Opened, record, Party::Client, network.as_ref());
+            if let Some(died_session) = died {
+                self.tell(What::Returned { died_session }, record, Party::Client, network.as_ref());
+            }
         }
         Listed { sessions: self, place }
     }

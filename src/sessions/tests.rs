@@ -16,7 +16,7 @@ fn whoever_lists_ten_thousand_sessions_holds_up_nobody() {
     const SESSIONS: u64 = 10_000;
     let sessions = Sessions::new(None);
     let records: Vec<_> = (1..=SESSIONS).map(|client| record(&sessions, client as u32)).collect();
-    let mut listed: Vec<_> = records.iter().map(|record| Some(sessions.open(record, None))).collect();
+    let mut listed: Vec<_> = records.iter().map(|record| Some(sessions.open(record, || None))).collect();
     // Some have gone, and left their places.
     listed.iter_mut().step_by(3).for_each(|listed| drop(listed.take()));
     let mut seen = Vec::new();
@@ -24,7 +24,7 @@ fn whoever_lists_ten_thousand_sessions_holds_up_nobody() {
         assert!(some.len() <= LISTED_AT_ONCE);
         seen.extend(some.iter().map(|record| record.number()));
         // This would wait for ever if the table were still locked.
-        drop(sessions.open(&record(&sessions, 0), None));
+        drop(sessions.open(&record(&sessions, 0), || None));
     });
     let there = (1..=SESSIONS).filter(|number| (number - 1) % 3 > 0);
     seen.sort_unstable();
@@ -48,7 +48,7 @@ fn the_latest_deaths_are_shown_and_each_client_comes_back_once() {
     assert_eq!(numbers(sessions.deaths()), (21..=120).rev().collect::<Vec<_>>());
     // Two died behind this address, and three come.
     for _ in 0..3 {
-        sessions.open(&record(&sessions, 30), None);
+        sessions.open(&record(&sessions, 30), || None);
     }
     let back = sessions.deaths().into_iter().filter(|death| death.returned.is_some()).collect();
     assert_eq!(numbers(back), [62, 61]);
