@@ -28,6 +28,9 @@ async fn open_all(natpulse: &Natpulse) -> Vec<RawWs> {
     clients.into_iter().map(|client| client.unwrap()).collect()
 }
 
+/// How often /metrics is asked for.
+const SCRAPES: usize = 51;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nine_thousand_idle_sessions_take_little_memory_and_again_after_they_were_busy() {
     let _alone = alone().await;
@@ -65,6 +68,18 @@ async fn nine_thousand_idle_sessions_take_little_memory_and_again_after_they_wer
         "{SESSIONS} idle sessions: {idle:.0} bytes each (Pss {:.0}), of {} KiB before",
         each(natpulse.pss(), pss_before),
         before / 1024
+    );
+    let mut scrapes = Vec::new();
+    for _ in 0..SCRAPES {
+        let begun = Instant::now();
+        natpulse.exposition().await;
+        scrapes.push(begun.elapsed());
+    }
+    scrapes.sort();
+    println!(
+        "a scrape takes {:.1?}, the slowest of {SCRAPES} {:.1?}",
+        scrapes[SCRAPES / 2],
+        scrapes[SCRAPES - 1]
     );
 
     let carried = async {
