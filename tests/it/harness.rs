@@ -28,7 +28,7 @@ pub struct Natpulse {
 }
 
 impl Natpulse {
-    /// Starts natpulse with this configuration, and an admin endpoint beside it.
+    /// Starts natpulse with this configuration, and an admin endpoint beside it unless it names one.
     pub async fn start(config: &str) -> Natpulse {
         Natpulse::launch(&with_admin(config), |_| {}).await
     }
@@ -284,7 +284,10 @@ impl Pair {
 }
 
 fn with_admin(config: &str) -> String {
-    format!("{config}\n[admin]\nlisten = \"127.0.0.1:0\"\n")
+    match config.contains("[admin]") {
+        true => config.to_owned(),
+        false => format!("{config}\n[admin]\nlisten = \"127.0.0.1:0\"\n"),
+    }
 }
 
 pub fn authority(url: &str) -> &str {

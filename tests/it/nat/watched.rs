@@ -1,5 +1,7 @@
 //! natpulse as a real Prometheus sees it, while everything happens to it that there is a metric for.
 
+mod misdeeds;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use crate::harness::{Natpulse, exchange};
 use crate::process::{Process, within, within_time};
 use crate::raw::{BINARY, FIN, RawWs, frame};
 use crate::tools::{TempDir, program};
+use misdeeds::{EVENTS, SESSIONS, Stage, TOKEN};
 
 const FORGETS_AFTER: Duration = Duration::from_secs(6);
 /// Where Prometheus and the other natpulse listen: in a network of their own, where every port is free.
@@ -30,7 +33,8 @@ const DASHBOARDS: [&str; 3] = [
     include_str!("../../../dashboards/process.json"),
 ];
 
-/// A Prometheus that scrapes one natpulse once a second, with the alerts that come with it.
+/// A Prometheus beside the device, behind the NAT, that scrapes what it is told to once a second, with the alerts that
+/// come with natpulse.
 struct Prometheus<'a> {
     nat: &'a Nat,
     _process: Process,
@@ -38,21 +42,21 @@ struct Prometheus<'a> {
 }
 
 impl Prometheus<'_> {
-    async fn start<'a>(nat: &'a Nat, natpulse: &Natpulse) -> Prometheus<'a> {
+    async fn start<'a>(nat: &'a Nat, watched: [&Natpulse; 2]) -> Prometheus<'a> {
         let dir = TempDir::new();
         let file = dir.path().join("prometheus.yml");
         let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards/alerts.yml");
         let config = format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [{alerts:?}]\n\
-             scrape_configs: [{{ job_name: natpulse, static_configs: [{{ targets: [\"{}\"] }}] }}]\n",
-            natpulse.admin()
+             scrape_configs: [{{ job_name: natpulse, static_configs: [{{ targets: {:?} }}] }}]\n",
+            watched.map(|natpulse| natpulse.admin().to_string())
         );
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new(program("prometheus"));
         command.arg(format!("--config.file={}", file.display()));
         command.arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()));
         command.arg(format!("--web.listen-address={PROMETHEUS}"));
-        let process = nat.server.enter(|| Process::spawn(command));
+        let process = nat.device.enter(|| Process::spawn(command));
         process
             .wait_line("that it is ready", |line| {
                 line.contains("ready to receive web requests").then_some(())
@@ -63,7 +67,7 @@ impl Prometheus<'_> {
 
     async fn get(&self, path: &str) -> Value {
         let request = format!("GET {path} HTTP/1.0\r\nHost: {PROMETHEUS}\r\n\r\n");
-        let page = exchange(self.nat.server.connect(PROMETHEUS), &request).await;
+        let page = exchange(self.nat.device.connect(PROMETHEUS), &request).await;
         assert_eq!(page.status, 200, "{path}: {}", page.body);
         let mut answer: Value = serde_json::from_str(&page.body).unwrap();
         assert_eq!(answer["status"], "success", "{path}: {}", page.body);
@@ -77,6 +81,17 @@ impl Prometheus<'_> {
         let number = |series: &Value| series["value"][1].as_str().unwrap().parse::<f64>().unwrap();
         let numbers: Vec<f64> = data["result"].as_array().unwrap().iter().map(number).collect();
         numbers.into_iter().filter(|number| !number.is_nan()).collect()
+    }
+
+    /// The labels of every series of an expression, without those that tell bridges and sizes apart, and whether any of them
+    /// has been above zero.
+    async fn moved(&self, family: &str) -> Vec<(String, bool)> {
+        let moved = format!("max without (bridge, instance, job, le) (max_over_time({family}[30m]))");
+        let encoded: String = moved.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let data = self.get(&format!("/api/v1/query?query={encoded}")).await;
+        let series = data["result"].as_array().unwrap().iter();
+        let moved = |series: &Value| series["value"][1].as_str().unwrap().parse::<f64>().unwrap() > 0.0;
+        series.map(|series| (format!("{family}{}", series["metric"]), moved(series))).collect()
     }
 
     /// Waits until an expression is more than nothing.
@@ -117,11 +132,13 @@ fn panels() -> Vec<(String, String)> {
     found
 }
 
-async fn start(nat: &Nat) -> Natpulse {
+async fn start(nat: &Nat, token_file: &str) -> Natpulse {
     let config = format!(
         r#"
         [server]
         drain_window = "12s"
+        handshake_timeout = "1s"
+        max_sessions = {SESSIONS}
         [[bridge]]
         name = "im"
         listen = "ws://{SERVER}:0/"
@@ -140,12 +157,34 @@ async fn start(nat: &Nat) -> Natpulse {
         max = "30s"
         margin_min = "200ms"
         reply_timeout = "900ms"
+        [admin]
+        listen = "{SERVER}:0"
+        token_file = "{token_file}"
         [events]
-        webhook = "http://127.0.0.1:1/"
+        webhook = "http://{EVENTS}/"
         queue = 3
         "#
     );
-    Natpulse::start_in(&nat.server, &config).await
+    Natpulse::start_in(&nat.server, &(misdeeds::bridges() + &config)).await
+}
+
+/// Another natpulse on the device's side of the NAT.
+async fn device(nat: &Nat, server: &Natpulse) -> Natpulse {
+    let config = format!(
+        r#"
+        [[bridge]]
+        name = "away"
+        listen = {{ url = "tcp://127.0.0.1:0", framing = "u32be" }}
+        backend = "ws://{}/"
+        [heartbeat]
+        min = "2s"
+        max = "30s"
+        margin_min = "200ms"
+        reply_timeout = "900ms"
+        "#,
+        server.addr("im")
+    );
+    Natpulse::start_in(&nat.device, &config).await
 }
 
 /// Another natpulse, which is the backend of `device`.
@@ -157,7 +196,8 @@ async fn peer(nat: &Nat) -> Natpulse {
 /// No client can be taken while there is no descriptor left.
 async fn run_out_of_descriptors(nat: &Nat, natpulse: &Natpulse, prometheus: &Prometheus<'_>) {
     let pid = Pid::from_raw(natpulse.pid() as i32).unwrap();
-    let none = Rlimit { current: Some(natpulse.fds() as u64), maximum: Some(20_000) };
+    // Those that are open stay, and the first three are.
+    let none = Rlimit { current: Some(3), maximum: Some(20_000) };
     let before = prlimit(Some(pid), Resource::Nofile, none).unwrap();
     let refused = nat.server.connect(natpulse.addr("im")).await.unwrap();
     natpulse.event("cannot accept; trying again", |_| true).await;
@@ -170,9 +210,25 @@ async fn run_out_of_descriptors(nat: &Nat, natpulse: &Natpulse, prometheus: &Pro
 async fn every_series_moves_and_every_panel_has_data() {
     let nat = Nat::start(FORGETS_AFTER).await;
     let first_peer = peer(&nat).await;
-    let mut natpulse = start(&nat).await;
-    let prometheus = Prometheus::start(&nat, &natpulse).await;
+    let dir = TempDir::new();
+    let token_file = dir.path().join("token");
+    std::fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
+    let mut natpulse = start(&nat, token_file.to_str().unwrap()).await;
+    let away = device(&nat, &natpulse).await;
+    let prometheus = Prometheus::start(&nat, [&natpulse, &away]).await;
+    let away_clients = [nat.device.connect(away.addr("away")), nat.device.connect(away.addr("away"))];
+    let [first, second] = away_clients;
+    let away_clients = (first.await.unwrap(), second.await.unwrap());
     let clients = Clients::connect(&nat, &natpulse);
+
+    let stage = Stage::new(&natpulse, &nat.server);
+    let own_peer = stage.probes_itself().await;
+    stage.clients_misbehave().await;
+    stage.backends_misbehave().await;
+    stage.backends_die_of_silence().await;
+    stage.handshakes_fail().await;
+    stage.a_session_is_dismissed().await;
+    let receiver = stage.events_are_taken(&prometheus).await;
 
     // Traffic, and a client that takes nothing of what is sent back.
     let stream = nat.server.connect(natpulse.addr("im")).await.unwrap();
@@ -195,6 +251,8 @@ async fn every_series_moves_and_every_panel_has_data() {
     assert!(RawWs::upgrade(stream, "/").await.is_err());
     let device = nat.server.connect(natpulse.addr("device")).await.unwrap();
     prometheus.sees("natpulse_probes_total{outcome=\"survived\"}").await;
+    natpulse.event("probing", |event| event["bridge"] == "device").await;
+    prometheus.sees(&format!("natpulse_probes_open{{instance=\"{}\"}}", natpulse.admin())).await;
     first_peer.kill().await;
     let second_peer = peer(&nat).await;
     prometheus.sees("natpulse_reconnects_total{result=\"resumed\"}").await;
@@ -203,12 +261,15 @@ async fn every_series_moves_and_every_panel_has_data() {
     // The NAT forgets those who try a silence that is too long; and then it becomes stricter than it was.
     prometheus.sees("natpulse_deaths_total{bridge=\"im\",cause=\"nat\"}").await;
     prometheus.sees("natpulse_networks{side=\"client\",state=\"settled\"}").await;
+    prometheus.sees("natpulse_probes_total{outcome=\"lost\"}").await;
     nat.timeout(Duration::from_secs(3));
-    prometheus.sees("natpulse_deaths_explained_total{side=\"client\"}").await;
+    for side in ["client", "backend"] {
+        prometheus.sees(&format!("natpulse_deaths_explained_total{{side=\"{side}\"}}")).await;
+    }
 
     let families = natpulse.families().await;
     for family in &families {
-        prometheus.sees(&format!("max(max_over_time({{__name__=~\"{family}(_count)?\"}}[10m]))")).await;
+        prometheus.sees(&format!("max(max_over_time({{__name__=~\"{family}(_count)?\"}}[30m]))")).await;
     }
     for (title, expression) in panels() {
         let numbers = prometheus.query(&expression).await;
@@ -227,7 +288,16 @@ async fn every_series_moves_and_every_panel_has_data() {
 
     natpulse.terminate();
     prometheus.sees("natpulse_sessions_closed_total{reason=\"drained\"}").await;
+    let mut still = Vec::new();
+    for family in &families {
+        for name in [family.clone(), format!("{family}_count")] {
+            let series = prometheus.moved(&name).await;
+            still.extend(series.into_iter().filter(|(_, has_moved)| !has_moved).map(|(series, _)| series));
+        }
+    }
+    assert!(still.is_empty(), "these have not moved: {still:#?}");
     natpulse.exit().await;
+    receiver.abort();
     pouring.abort();
-    drop((clients, device, second_peer));
+    drop((clients, device, second_peer, own_peer, away_clients));
 }
