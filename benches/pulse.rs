@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use natpulse::heartbeat::{Action, Facts, Means, NetworkKey, Path, Patience, Policy, Pulse, Settings};
+use natpulse::heartbeat::{
+    Action, Facts, Means, NetworkKey, Path, Patience, Policy, Pulse, Settings, coalesce,
+};
 use natpulse::networks::Networks;
 use tokio::time::{Instant, sleep_until};
 
@@ -48,7 +50,7 @@ async fn connection(
     let phase = every.mul_f64(f64::from(number % 1009) / 1009.0);
     let mut pulse = Pulse::new(Means::Ping, epoch.elapsed(), phase);
     loop {
-        sleep_until(epoch + pulse.deadline()).await;
+        sleep_until(epoch + coalesce(pulse.deadline(), every)).await;
         if pulse.poll(epoch.elapsed(), &FACTS, &patience) == Action::Beat {
             pulse.beaten(number);
             let now = epoch.elapsed();

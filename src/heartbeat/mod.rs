@@ -12,6 +12,7 @@
 //! * [`Prober`]: which connections that carry nothing to leave silent for how long, where both ends are natpulse.
 //! * [`Ladder`]: WeChat's published rule, for comparison and for those who want it.
 //! * [`Pulse`]: of one connection, when its next beat is due, and whether its peer is dead.
+//! * [`coalesce`]: when to wake for it, so that one wake-up serves many.
 //! * `known`: the timeouts that middleboxes are really set to, which both searches prefer.
 //!
 //! `now` is the time since the UNIX epoch, because what was learned outlives the process.
@@ -19,6 +20,7 @@
 mod crowd;
 mod departure;
 mod facts;
+mod grid;
 mod key;
 mod known;
 mod network;
@@ -32,6 +34,7 @@ mod wechat;
 
 pub use departure::{Cause, Departure};
 pub use facts::{Facts, Means, Path, Patience};
+pub use grid::coalesce;
 pub use key::NetworkKey;
 pub use network::{Learned, Plan, Seat, Wake};
 pub use networks::{Known, NetworkId, Networks};

@@ -1,5 +1,6 @@
 //! What a session does when nothing arrives: it looks for resets, gives up, and lets its client go.
 
+use std::sync::LazyLock;
 use std::task::Context;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Session;
 use super::side::{Flow, Side};
 use crate::close::{CloseReason, Party};
+use crate::heartbeat::coalesce;
 
 /// How long a connection may take to finish closing without a byte moving: several retransmissions on a bad
 /// link, and not long enough for many descriptors to pile up.
@@ -67,6 +69,10 @@ impl Session {
             return false;
         };
         if at > now {
+            let at = match due {
+                Due::Beat(party) => self.side(party).wake_for_beat(at),
+                Due::Look | Due::GiveUp | Due::Leave => at,
+            };
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
             // One that fires too early is set again then; data would otherwise have it set with every message.
             if timer.deadline() > at || timer.is_elapsed() {
@@ -139,6 +145,18 @@ impl Session {
         self.last_moved = Instant::now();
     }
 }
+
+impl Side {
+    /// When to wake for a beat, or for what becomes of it, that is due at `at`.
+    fn wake_for_beat(&self, at: Instant) -> Instant {
+        let interval = self.vigil.as_ref().filter(|vigil| vigil.pulse.unanswered_silence().is_none());
+        let interval = interval.map_or(Duration::ZERO, |vigil| vigil.pulse.interval());
+        *EPOCH + coalesce(at.duration_since(*EPOCH), interval)
+    }
+}
+
+/// What the moments are counted from at which beats of several sessions are sent.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// In which directions something happened.
 #[derive(Clone, Copy, Debug)]
