@@ -21,7 +21,8 @@ use super::{Settings, known, millis, seconds};
 pub struct Bracket {
     /// The longest silence survived.
     pub(super) proven_ms: u32,
-    /// The shortest silence that is known to be too long: two deaths agree.
+    /// The shortest silence that is known to be too long: two deaths agree, or nobody has checked the one because of another
+    /// after a shorter silence.
     pub(super) refuted_ms: Option<u32>,
     /// When that may be tried again: seconds since the UNIX epoch.
     pub(super) again_s: u32,
