@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::source::{Node, Value};
 use super::units::{DURATION_RULE, write_duration};
-use super::{ConfigError, bridge};
+use super::{ConfigError, framing};
 use crate::heartbeat::{Policy, Settings, Wechat};
 use crate::session::RecordKind;
 use crate::wire::{Beat, BeatForm, Framing, FramingError, Kind};
@@ -127,7 +127,7 @@ const FORMS: [(&str, BeatForm); 2] = [("record", BeatForm::Record), ("bare", Bea
 const BEAT_RULE: &str = "what a beat is: text, or bytes as \"hex:abcd0000\"";
 
 fn read_words(reader: &mut Reader<'_>) -> Option<Words> {
-    let mut bytes = |key| reader.parsed(key, BEAT_RULE, |value| bridge::bytes(value.as_str()?));
+    let mut bytes = |key| reader.parsed(key, BEAT_RULE, |value| framing::bytes(value.as_str()?));
     let (send, expect) = (bytes("send"), bytes("expect"));
     let form = reader.word("form", &FORMS);
     let answer = reader.boolean("answer");

@@ -8,6 +8,7 @@
 mod admin;
 mod bridge;
 mod events;
+mod framing;
 mod heartbeat;
 mod reader;
 mod secret;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::source::{Node, Origin, Value};
 use super::{ConfigError, units};
 
@@ -102,6 +104,14 @@ impl<'e> Reader<'e> {
         };
         let is_sane = |size: &u64| (1..=i64::MAX as u64).contains(size);
         self.parsed(key, units::SIZE_RULE, |value| size(value).filter(is_sane))
+    }
+
+    /// Takes a list of networks, in which an address alone stands for itself.
+    pub(super) fn networks(&mut self, key: &'static str) -> Option<Vec<IpNet>> {
+        self.parsed(key, units::NETWORKS_RULE, |value| {
+            let nodes = value.as_array()?.iter();
+            nodes.map(|node| node.value.as_str().and_then(units::network)).collect()
+        })
     }
 
     /// Reports a value that breaks a rule.

@@ -1,11 +1,18 @@
-//! Durations and sizes as people write them.
+//! Durations, sizes and networks as people write them.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 /// What a duration must look like.
 pub(super) const DURATION_RULE: &str = "a duration such as \"500ms\", \"30s\", \"5m\", \"1h\" or \"7d\"";
 /// What a size must look like.
 pub(super) const SIZE_RULE: &str = "a size of 1 byte or more such as 512, \"64KiB\", \"16MiB\" or \"1GiB\"";
+
+/// What a list of networks must look like.
+pub(super) const NETWORKS_RULE: &str =
+    "a list of addresses and networks such as [\"192.0.2.7\", \"10.0.0.0/8\", \"2001:db8::/32\"]";
 
 const DURATIONS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -19,6 +26,12 @@ pub fn duration(text: &str) -> Option<Duration> {
 /// Reads a size in bytes; a bare number is bytes.
 pub(super) fn size(text: &str) -> Option<u64> {
     text.parse().ok().or_else(|| scaled(text, &SIZES))
+}
+
+/// Reads a network; an address alone is one of its own.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    (network.trunc() == network).then_some(network)
 }
 
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -57,6 +70,13 @@ mod tests {
         }
         assert_eq!(size("4096"), Some(4096));
         assert_eq!(write_duration(Duration::ZERO), "0s");
+        for text in ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"] {
+            assert_eq!(network(text).unwrap().to_string(), text);
+        }
+        assert_eq!(network("::1").unwrap().to_string(), "::1/128");
+        for text in ["", "10", "10.0.0.1/8", "10.0.0.0/33", "host"] {
+            assert!(network(text).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -71,19 +71,30 @@ impl From<hyper::Error> for DialError {
     }
 }
 
-/// Dials a backend; a WebSocket is offered `subprotocols`. Messages will have up to `longest` bytes.
+/// What dialling a backend takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Whom.
+    pub url: &'a BackendUrl,
+    /// What a WebSocket is offered.
+    pub subprotocols: &'a [String],
+    /// The longest message that will cross, in bytes.
+    pub longest: u64,
+}
+
+/// Dials a backend.
 ///
 /// # Errors
 /// No connection, or no upgrade. There is no timeout here.
-pub async fn dial(url: &BackendUrl, subprotocols: &[String], longest: u64) -> Result<Dialled, DialError> {
-    let stream = match url {
-        BackendUrl::Echo => Stream::Echo(Box::new(Echo::new(longest))),
+pub async fn dial(call: &Call<'_>) -> Result<Dialled, DialError> {
+    let stream = match call.url {
+        BackendUrl::Echo => Stream::Echo(Box::new(Echo::new(call.longest))),
         BackendUrl::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
         BackendUrl::Tcp(authority) | BackendUrl::Ws { authority, .. } => connect(authority).await?,
     };
-    match url {
+    match call.url {
         BackendUrl::Ws { authority, path_and_query } => {
-            shake_hands(stream, authority, path_and_query, subprotocols).await
+            shake_hands(stream, authority, path_and_query, call.subprotocols).await
         }
         BackendUrl::Echo | BackendUrl::Unix(_) | BackendUrl::Tcp(_) => {
             Ok(Dialled { stream, early: Bytes::new(), subprotocol: None, is_natpulse: false })

@@ -1,5 +1,6 @@
 //! Connections: accepting and dialling each scheme, and the WebSocket handshake.
 
+mod caller;
 mod dial;
 mod echo;
 mod endpoint;
@@ -8,7 +9,8 @@ mod stream;
 mod tcp;
 mod upgrade;
 
-pub use dial::{DialError, Dialled, dial, dial_at};
+pub use caller::Caller;
+pub use dial::{Call, DialError, Dialled, dial, dial_at};
 pub use echo::Echo;
 pub use endpoint::{Authority, BackendUrl, ListenUrl, WebhookUrl};
 pub use listen::Listener;

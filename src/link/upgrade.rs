@@ -36,6 +36,10 @@ pub(super) const NATPULSE: &str = "natpulse";
 pub struct Wanted {
     /// The path, without its query.
     pub path: String,
+    /// What stands behind the `?`, undecoded.
+    pub query: Option<String>,
+    /// Every header field.
+    pub headers: HeaderMap,
     /// The subprotocols it offers, best first, if the request is a valid upgrade.
     pub upgrade: Result<Vec<String>, Refusal>,
     /// Whether it is an ordinary request for a page.
@@ -208,7 +212,13 @@ async fn depart(mut stream: Stream) {
 
 fn wanted(request: &Request<Incoming>) -> Wanted {
     let is_plain_get = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
-    Wanted { path: request.uri().path().to_owned(), upgrade: check(request), is_plain_get }
+    Wanted {
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().map(str::to_owned),
+        headers: request.headers().clone(),
+        upgrade: check(request),
+        is_plain_get,
+    }
 }
 
 /// The server's checks of RFC 6455 section 4.2.1; returns the subprotocols offered.

@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 
 use super::Shared;
 use super::route::Route;
-use crate::link::{Answer, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade};
+use crate::link::{Answer, Caller, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade};
 use crate::metrics::Handshake;
 use crate::probe;
 use crate::session::Session;
@@ -112,9 +112,10 @@ impl Door {
     fn opening(self: Arc<Self>, stream: Stream, has_room: bool) -> Opening {
         Box::pin(async move {
             let opening = async {
+                let (stream, caller) = self.receive(stream).await?;
                 match self.routes[0].bridge.listen.url {
-                    ListenUrl::Ws { .. } => self.handshake(stream, has_room).await,
-                    ListenUrl::Tcp(_) | ListenUrl::Unix(_) => self.open(stream).await,
+                    ListenUrl::Ws { .. } => self.handshake(stream, caller, has_room).await,
+                    ListenUrl::Tcp(_) | ListenUrl::Unix(_) => self.open(stream, &caller).await,
                 }
             };
             let mut opening = pin!(opening);
@@ -125,14 +126,21 @@ impl Door {
         })
     }
 
+    /// What precedes everything that a client says of itself; `None` where that is wrong, and the connection closed.
+    async fn receive(&self, stream: Stream) -> Option<(Stream, Caller)> {
+        let caller = Caller::of(&stream);
+        Some((stream, caller))
+    }
+
     /// A byte stream is a session as soon as its backend is there.
-    async fn open(&self, stream: Stream) -> Option<Admitted> {
+    async fn open(&self, stream: Stream, caller: &Caller) -> Option<Admitted> {
         let route = &self.routes[0];
         let begun = Instant::now();
-        match route.dial(&route.bridge.subprotocols).await {
+        match route.dial(&route.bridge.subprotocols, caller).await {
             Some(dialled) => {
                 route.metrics().accepted(begun.elapsed());
-                Some(Admitted::Session((0, Box::new(route.session(stream, &[], dialled, waker().await)))))
+                let session = route.session(stream, caller, &[], dialled, waker().await);
+                Some(Admitted::Session((0, Box::new(session))))
             }
             None => {
                 route.metrics().handshake(Handshake::BackendFailed);
@@ -143,7 +151,7 @@ impl Door {
         }
     }
 
-    async fn handshake(&self, stream: Stream, has_room: bool) -> Option<Admitted> {
+    async fn handshake(&self, stream: Stream, caller: Caller, has_room: bool) -> Option<Admitted> {
         let begun = Instant::now();
         let asked = AtomicU64::new(0);
         let decide = async |wanted: Wanted| {
@@ -155,7 +163,7 @@ impl Door {
             let has_room = has_room
                 && !self.shared.drain.is_cancelled()
                 && !(wanted.offers(probe::SUBPROTOCOL) && is_full);
-            self.routes[index].answer(index, wanted, has_room).await
+            self.routes[index].answer(index, wanted, &caller, has_room).await
         };
         let Shared { handshake_timeout, instance, .. } = *self.shared;
         let upgraded = upgrade(stream, handshake_timeout, instance, decide).await;
@@ -164,12 +172,12 @@ impl Door {
         let result = match upgraded {
             Ok(Opened { stream, early, route, dialled: Some(dialled) }) => {
                 metrics.accepted(begun.elapsed());
-                let session = self.routes[route].session(stream, &early, dialled, waker().await);
+                let session = self.routes[route].session(stream, &caller, &early, dialled, waker().await);
                 return Some(Admitted::Session((route, Box::new(session))));
             }
             Ok(Opened { stream, early, route, dialled: None }) => {
                 metrics.handshake(Handshake::Probe);
-                return self.probe(stream, &early, route);
+                return self.probe(stream, &caller, &early, route);
             }
             Err(NotOpened::Page) => return None,
             Err(NotOpened::Refused(Refusal::BadGateway)) => Handshake::BackendFailed,
@@ -183,9 +191,9 @@ impl Door {
     }
 
     /// Another natpulse's probe, if there is room for it.
-    fn probe(&self, stream: Stream, early: &[u8], route: usize) -> Option<Admitted> {
+    fn probe(&self, stream: Stream, caller: &Caller, early: &[u8], route: usize) -> Option<Admitted> {
         let permit = self.shared.probes.clone().try_acquire_owned().ok()?;
-        let (network, early) = (self.routes[route].network_of(&stream), early.to_vec());
+        let (network, early) = (self.routes[route].network_of(caller), early.to_vec());
         let (instance, drain) = (self.shared.instance, self.shared.drain.clone());
         Some(Admitted::Probe(Box::pin(async move {
             probe::serve(stream, &early, instance, network, &drain).await;

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::route::Route;
-use crate::link::Dialled;
+use crate::link::{Caller, Dialled};
 use crate::session::Session;
 
 /// The longest pause between two attempts.
@@ -49,11 +49,12 @@ impl Redial {
                 sleep(LOOK).await;
             }
         };
+        let caller = Caller { address: session.record().client() };
         let dialling = async {
             loop {
                 sleep(self.pause.mul_f32(rand::random())).await;
                 self.pause = (self.pause * 2).clamp(Duration::from_secs(1), LONGEST);
-                if let Some(dialled) = route.dial(&route.bridge.subprotocols).await {
+                if let Some(dialled) = route.dial(&route.bridge.subprotocols, &caller).await {
                     return dialled;
                 }
             }

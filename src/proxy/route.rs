@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::config::Bridge;
-use crate::link::{Answer, BackendUrl, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
+use crate::link::{Answer, BackendUrl, Call, Caller, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
 use crate::metrics::{BridgeMetrics, Dialling, Metrics};
 use crate::probe::{self, Prober, Target};
 use crate::session::{RecordKind, Session, Settings, Side, Upkeep};
@@ -56,7 +56,13 @@ impl Route {
     }
 
     /// What to do with a request that asks for this bridge.
-    pub(super) async fn answer(&self, index: usize, wanted: Wanted, has_room: bool) -> Answer {
+    pub(super) async fn answer(
+        &self,
+        index: usize,
+        wanted: Wanted,
+        caller: &Caller,
+        has_room: bool,
+    ) -> Answer {
         if self.bridge.demo && wanted.is_plain_get {
             return Answer::Page(include_str!("demo.html"));
         }
@@ -76,7 +82,7 @@ impl Route {
         let ours = &self.bridge.subprotocols;
         let chosen = ours.iter().find(|name| offered.contains(name)).cloned();
         let offers = if ours.is_empty() { offered } else { chosen.iter().cloned().collect() };
-        match self.dial(&offers).await {
+        match self.dial(&offers, caller).await {
             Some(dialled) => {
                 let subprotocol = chosen.or_else(|| dialled.subprotocol.clone());
                 Answer::Open { route: index, dialled: Some(dialled), subprotocol }
@@ -85,12 +91,12 @@ impl Route {
         }
     }
 
-    /// Dials the backend; a failure is logged.
-    pub(super) async fn dial(&self, subprotocols: &[String]) -> Option<Dialled> {
+    /// Dials the backend for a client; a failure is logged.
+    pub(super) async fn dial(&self, subprotocols: &[String], caller: &Caller) -> Option<Dialled> {
         let url = &self.bridge.backend.url;
         let begun = Instant::now();
-        let dialled =
-            timeout(self.bridge.dial_timeout, dial(url, subprotocols, self.bridge.max_message)).await;
+        let call = Call { url, subprotocols, longest: self.bridge.max_message };
+        let dialled = timeout(self.bridge.dial_timeout, dial(&call)).await;
         let result = match &dialled {
             Ok(Ok(_)) => Dialling::Connected,
             Ok(Err(_)) => Dialling::Failed,
@@ -107,8 +113,15 @@ impl Route {
     }
 
     /// A session between a client and the backend that was dialled for it, in the task that `waker` wakes.
-    pub(super) fn session(&self, client: Stream, early: &[u8], dialled: Dialled, waker: Waker) -> Session {
-        let record = self.settings.sessions.record(&self.names, client.peer(), waker);
+    pub(super) fn session(
+        &self,
+        client: Stream,
+        caller: &Caller,
+        early: &[u8],
+        dialled: Dialled,
+        waker: Waker,
+    ) -> Session {
+        let record = self.settings.sessions.record(&self.names, caller.address, waker);
         let client = self.client_side(client, early);
         let is_natpulse = dialled.is_natpulse;
         let backend = self.backend_side(dialled);
@@ -127,8 +140,9 @@ impl Route {
     }
 
     /// What the network of a client is called.
-    pub(super) fn network_of(&self, client: &Stream) -> String {
-        let network = client.peer_address().map(|theirs| self.settings.client.prefix(theirs).to_string());
+    pub(super) fn network_of(&self, caller: &Caller) -> String {
+        let network =
+            caller.address.map(|theirs| self.settings.client.prefix(theirs.ip().to_canonical()).to_string());
         network.unwrap_or_else(|| "local".to_owned())
     }
 

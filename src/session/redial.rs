@@ -27,7 +27,8 @@ impl Session {
         // The new connection has a place of its own in its network, and is not watched yet.
         self.is_watching = false;
         let age = self.begun.elapsed();
-        self.backend.keep_alive(Party::Backend, age, &self.settings.backend, is_natpulse);
+        let theirs = self.address(Party::Backend);
+        self.backend.keep_alive(Party::Backend, theirs, age, &self.settings.backend, is_natpulse);
         self.note_intervals();
         let network = self.network(Party::Backend);
         self.settings.sessions.backend_is_back(&self.record, network.as_ref());

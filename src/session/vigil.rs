@@ -124,19 +124,25 @@ impl Vigil {
 
 impl Side {
     /// Keeps the end alive from now on, if it can be: over WebSocket with pings, over any other TCP connection with
-    /// the kernel's keepalive.
-    pub(super) fn keep_alive(&mut self, party: Party, now: Duration, upkeep: &Upkeep, is_natpulse: bool) {
+    /// the kernel's keepalive. `theirs` is the peer's address, or that of a client whom the peer speaks for.
+    pub(super) fn keep_alive(
+        &mut self,
+        party: Party,
+        theirs: Option<IpAddr>,
+        now: Duration,
+        upkeep: &Upkeep,
+        is_natpulse: bool,
+    ) {
         let Some(interval) = upkeep.heartbeat.shortest() else {
             return;
         };
-        let theirs = self.stream.peer_address();
         let means = match (&upkeep.beat, self.role) {
             (Some(_), _) => Means::Legacy,
             (None, Some(_)) => Means::Ping,
             (None, None) => Means::Keepalive,
         };
         // Where there is no network, no NAT lies in between, and the kernel that would answer is our own.
-        let is_far = theirs.is_some_and(|theirs| !theirs.is_loopback());
+        let is_far = self.stream.peer_address().is_some_and(|peer| !peer.is_loopback());
         if means == Means::Keepalive && !is_far {
             return;
         }
@@ -272,8 +278,10 @@ impl Side {
 impl Session {
     /// Keeps both ends alive from now on; the backend may be natpulse.
     pub(super) fn keep_alive(&mut self, is_natpulse: bool) {
-        self.client.keep_alive(Party::Client, Duration::ZERO, &self.settings.client, false);
-        self.backend.keep_alive(Party::Backend, Duration::ZERO, &self.settings.backend, is_natpulse);
+        let [client, backend] = [Party::Client, Party::Backend].map(|party| self.address(party));
+        let now = Duration::ZERO;
+        self.client.keep_alive(Party::Client, client, now, &self.settings.client, false);
+        self.backend.keep_alive(Party::Backend, backend, now, &self.settings.backend, is_natpulse);
         self.note_intervals();
     }
 
@@ -281,6 +289,14 @@ impl Session {
     pub(super) fn note_intervals(&self) {
         self.record.use_interval(Party::Client, self.client.interval());
         self.record.use_interval(Party::Backend, self.backend.interval());
+    }
+
+    /// The address of an end: the client's is not its connection's where a proxy speaks for it.
+    pub(super) fn address(&self, party: Party) -> Option<IpAddr> {
+        match party {
+            Party::Client => Some(self.record.client()?.ip().to_canonical()),
+            Party::Backend => self.backend.stream.peer_address(),
+        }
     }
 
     /// The network of an end, where the policy learns.
@@ -291,7 +307,7 @@ impl Session {
             Party::Backend => &self.backend,
         };
         side.vigil.as_ref()?.seat.as_ref()?;
-        upkeep.network(party, side.stream.peer_address()?, &side.stream)
+        upkeep.network(party, self.address(party)?, &side.stream)
     }
 
     /// The connection was reset: by a NAT that had forgotten it, if that answered our first packet after a silence.
