@@ -171,7 +171,8 @@ struct Busy {
     time: Duration,
 }
 
-/// Reads from `stream`; what is read comes out of the pipe. The stream's end is the pipe's.
+/// Reads from `stream`; what is read comes out of the pipe. The stream's end is the pipe's, whatever ended it: whoever
+/// reads from the pipe knows how much there must be.
 fn read_as(busy: Busy, mut stream: impl AsyncRead + Send + Unpin + 'static) -> DuplexStream {
     let (mut inlet, outlet) = tokio::io::duplex(4096);
     tokio::spawn(async move {
@@ -190,7 +191,7 @@ fn read_as(busy: Busy, mut stream: impl AsyncRead + Send + Unpin + 'static) -> D
                     Reader::Bursty | Reader::Stalled => continue,
                 }
             }
-            let count = stream.read(&mut buffer[..most]).await.unwrap();
+            let count = stream.read(&mut buffer[..most]).await.unwrap_or(0);
             if count == 0 || inlet.write_all(&buffer[..count]).await.is_err() {
                 return;
             }
