@@ -75,34 +75,61 @@ pub(super) struct Live {
     status: watch::Sender<Bytes>,
 }
 
-impl Status {
-    /// What is so now.
-    pub(super) fn of(counted: &Counted) -> Status {
-        let (mut sessions, mut crossed, mut beats) = (
-            Total { active: 0, opened: 0, closed: 0, limit: counted.metrics.limit() },
-            [Crossed::default(); 2],
-            Beats::default(),
-        );
-        let mut deaths = Ends { client: 0, backend: 0 };
+/// What was counted so far, over all bridges.
+struct Sums {
+    sessions: Total,
+    crossed: [Crossed; 2],
+    beats: Beats,
+    deaths: Ends<u64>,
+}
+
+impl Sums {
+    fn of(counted: &Counted) -> Sums {
+        let mut sums = Sums {
+            sessions: Total { active: 0, opened: 0, closed: 0, limit: counted.metrics.limit() },
+            crossed: [Crossed::default(); 2],
+            beats: Beats::default(),
+            deaths: Ends { client: 0, backend: 0 },
+        };
         for bridge in &counted.bridges {
             let count = counted.metrics.bridge(&bridge.name).count();
-            sessions.active += count.active;
-            sessions.opened += count.opened;
-            sessions.closed += count.closed;
-            for (crossed, (messages, bytes)) in crossed.iter_mut().zip(count.messages.iter().zip(count.bytes))
-            {
+            sums.sessions.active += count.active;
+            sums.sessions.opened += count.opened;
+            sums.sessions.closed += count.closed;
+            let directions = count.messages.iter().zip(count.bytes);
+            for (crossed, (messages, bytes)) in sums.crossed.iter_mut().zip(directions) {
                 crossed.messages += messages;
                 crossed.bytes += bytes;
             }
             let [client, backend] = counted.sides(bridge);
-            beats.add(&client);
-            beats.add(&backend);
-            deaths.client += client.deaths;
-            deaths.backend += backend.deaths;
+            sums.beats.add(&client);
+            sums.beats.add(&backend);
+            sums.deaths.client += client.deaths;
+            sums.deaths.backend += backend.deaths;
         }
+        sums
+    }
+
+    fn sample(&self) -> Sample {
+        Sample {
+            at: Seconds(now()),
+            active: self.sessions.active,
+            opened: self.sessions.opened,
+            closed: self.sessions.closed,
+            beats_sent: self.beats.sent,
+            beats_answered: self.beats.answered,
+            beats_missed: self.beats.missed,
+            deaths: self.deaths.client + self.deaths.backend,
+        }
+    }
+}
+
+impl Status {
+    /// What is so now. Looks at every network, so it is made for those who ask only.
+    pub(super) fn of(counted: &Counted) -> Status {
+        let Sums { sessions, crossed: [uplink, downlink], beats, deaths } = Sums::of(counted);
         let mut survey = Survey::default();
         counted.networks.iter().for_each(|(_, networks)| networks.survey(&mut survey));
-        let [uplink, downlink] = crossed;
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started: Seconds(counted.started),
@@ -114,19 +141,6 @@ impl Status {
             beats,
             deaths,
             networks: Known { learning: survey.learning, settled: survey.settled },
-        }
-    }
-
-    fn sample(&self) -> Sample {
-        Sample {
-            at: self.now,
-            active: self.sessions.active,
-            opened: self.sessions.opened,
-            closed: self.sessions.closed,
-            beats_sent: self.beats.sent,
-            beats_answered: self.beats.answered,
-            beats_missed: self.beats.missed,
-            deaths: self.deaths.client + self.deaths.backend,
         }
     }
 }
@@ -142,7 +156,7 @@ impl Live {
     /// Begins with what is so now.
     pub(super) fn new(counted: &Counted) -> Live {
         let live = Live { samples: Mutex::default(), status: watch::Sender::new(Bytes::new()) };
-        live.keep(Status::of(counted).sample());
+        live.keep(Sums::of(counted).sample());
         live
     }
 
@@ -154,16 +168,11 @@ impl Live {
         loop {
             for tick in 1..=SAMPLED {
                 clock.tick().await;
-                let is_watched = self.status.receiver_count() > 0;
-                if tick < SAMPLED && !is_watched {
-                    continue;
-                }
-                let status = Status::of(counted);
                 if tick == SAMPLED {
-                    self.keep(status.sample());
+                    self.keep(Sums::of(counted).sample());
                 }
-                if is_watched {
-                    self.status.send_replace(event("status", &status));
+                if self.status.receiver_count() > 0 {
+                    self.status.send_replace(event("status", &Status::of(counted)));
                 }
             }
         }
