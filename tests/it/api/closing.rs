@@ -20,6 +20,20 @@ async fn start(bridges: &str) -> (Natpulse, TempDir) {
     (Natpulse::launch(&config, |_| {}).await, dir)
 }
 
+/// natpulse beside a device's client, which has a session with a WebSocket service.
+async fn device(server: &TcpListener) -> (Natpulse, TempDir, TcpStream, RawWs) {
+    let (natpulse, dir) = start(&format!(
+        "[[bridge]]\nname = \"b\"\nlisten = {{ url = \"tcp://127.0.0.1:0\", framing = \"u32be\" }}\n\
+         backend = \"ws://{}/\"\n",
+        server.local_addr().unwrap()
+    ))
+    .await;
+    let accept = async { RawWs::accept(server.accept().await.unwrap().0).await.unwrap() };
+    let both = async { tokio::join!(TcpStream::connect(natpulse.addr("b")), accept) };
+    let (client, backend) = within("a session", both).await;
+    (natpulse, dir, client.unwrap(), backend)
+}
+
 async fn delete(natpulse: &Natpulse, id: u64) -> Page {
     let lines = format!("Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n");
     ask(natpulse, "DELETE", &format!("/api/sessions/{id}"), &lines).await
@@ -76,16 +90,7 @@ async fn a_websocket_client_is_told_and_its_backend_left() {
 #[tokio::test]
 async fn ends_that_do_not_answer_are_left_all_the_same() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (natpulse, _dir) = start(&format!(
-        "[[bridge]]\nname = \"b\"\nlisten = {{ url = \"tcp://127.0.0.1:0\", framing = \"u32be\" }}\n\
-         backend = \"ws://{}/\"\n",
-        server.local_addr().unwrap()
-    ))
-    .await;
-    let accept = async { RawWs::accept(server.accept().await.unwrap().0).await.unwrap() };
-    let both = async { tokio::join!(TcpStream::connect(natpulse.addr("b")), accept) };
-    let (client, mut backend) = within("a session", both).await;
-    let mut client = client.unwrap();
+    let (natpulse, _dir, mut client, mut backend) = device(&server).await;
     dismissed(&natpulse).await;
     assert_dismissed(&within("the goodbye", backend.frame()).await.unwrap());
     assert_eq!(within("the client's end", client.read(&mut [0; 1])).await.unwrap(), 0);
@@ -98,16 +103,7 @@ async fn ends_that_do_not_answer_are_left_all_the_same() {
 #[tokio::test]
 async fn a_record_that_is_half_written_does_not_look_whole() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (natpulse, _dir) = start(&format!(
-        "[[bridge]]\nname = \"b\"\nlisten = {{ url = \"tcp://127.0.0.1:0\", framing = \"u32be\" }}\n\
-         backend = \"ws://{}/\"\n",
-        server.local_addr().unwrap()
-    ))
-    .await;
-    let accept = async { RawWs::accept(server.accept().await.unwrap().0).await.unwrap() };
-    let both = async { tokio::join!(TcpStream::connect(natpulse.addr("b")), accept) };
-    let (client, mut backend) = within("a session", both).await;
-    let mut client = client.unwrap();
+    let (natpulse, _dir, mut client, mut backend) = device(&server).await;
     // The beginning of a message that is too long to be waited for.
     let mut beginning = server_frame(FIN | crate::raw::BINARY, &[7; 20_000]);
     beginning.truncate(18_000);
@@ -123,16 +119,7 @@ async fn a_record_that_is_half_written_does_not_look_whole() {
 #[tokio::test]
 async fn a_session_whose_backend_is_being_dialled_anew_is_closed_too() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (natpulse, _dir) = start(&format!(
-        "[[bridge]]\nname = \"b\"\nlisten = {{ url = \"tcp://127.0.0.1:0\", framing = \"u32be\" }}\n\
-         backend = \"ws://{}/\"\n",
-        server.local_addr().unwrap()
-    ))
-    .await;
-    let accept = async { RawWs::accept(server.accept().await.unwrap().0).await.unwrap() };
-    let both = async { tokio::join!(TcpStream::connect(natpulse.addr("b")), accept) };
-    let (client, backend) = within("a session", both).await;
-    let mut client = client.unwrap();
+    let (natpulse, _dir, mut client, backend) = device(&server).await;
     drop((backend, server));
     natpulse.event("cannot dial the backend", |_| true).await;
     dismissed(&natpulse).await;
