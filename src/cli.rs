@@ -172,6 +172,9 @@ pub struct BridgeCommand {
     /// A subprotocol that WebSocket ends may agree on; may be repeated
     #[arg(long = "subprotocol", value_name = "NAME")]
     pub subprotocols: Vec<String>,
+    /// An origin whose pages may connect, such as https://app.example; may be repeated [default: the page's own server]
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    pub origins: Vec<String>,
     /// Where the admin port listens [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<String>,
@@ -209,6 +212,7 @@ impl BridgeCommand {
             message: self.message,
             max_message: self.max_message,
             subprotocols: self.subprotocols,
+            origins: self.origins,
             admin: self.admin,
             log_level: self.log_level,
         }

@@ -5,6 +5,7 @@
 //! * [`cli`] and [`config`]: what the operator wants. Text ends there; nobody else sees any.
 //! * [`proxy`]: binds, accepts, gives each client a task, drains.
 //! * [`sessions`]: what sessions tell of themselves, and who is told when an end dies.
+//! * [`gate`]: who may come in.
 //! * [`link`]: one connection of each scheme: accept, dial, the WebSocket handshake.
 //! * [`session`]: one client's conversation with its backend; one task, both directions.
 //! * [`wire`]: bytes to messages and back. Pure: no IO, no clock.
@@ -30,6 +31,7 @@ pub mod cli;
 pub mod close;
 pub mod config;
 pub mod events;
+pub mod gate;
 pub mod heartbeat;
 pub mod link;
 pub mod metrics;

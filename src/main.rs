@@ -51,13 +51,15 @@ fn main() -> ExitCode {
         }
     };
     if is_check {
-        #[expect(clippy::print_stdout, reason = "this is what was asked for")]
+        #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what was asked for")]
         {
+            config.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
             print!("{config}");
         }
         return ExitCode::SUCCESS;
     }
     start_logging(config.log);
+    config.warnings().iter().for_each(|warning| warn!("{warning}"));
     give_back_at_once();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

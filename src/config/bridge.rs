@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::access::Access;
 use super::framing;
 use super::heartbeat::{self, Carrier, Heartbeat};
 use super::reader::Reader;
@@ -34,6 +35,8 @@ pub struct Bridge {
     pub linger: Duration,
     /// Whether a plain GET is answered with the demo page.
     pub demo: bool,
+    /// Who may come in.
+    pub access: Access,
 }
 
 /// The end that clients connect to.
@@ -98,6 +101,7 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
     let dial_timeout = reader.duration("dial_timeout").unwrap_or(DEFAULT_DIAL_TIMEOUT);
     let linger = reader.duration("linger").unwrap_or(DEFAULT_LINGER);
     let demo = reader.boolean("demo").unwrap_or(false);
+    let access = reader.take("access");
     let name = name.and_then(|node| {
         let name = node.value.as_str().filter(|name| is_name(name)).map(str::to_owned);
         if name.is_none() {
@@ -116,6 +120,8 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
         let is_stream = |url: &BackendUrl| matches!(url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
         read_end(&format!("{path}.backend"), node, heartbeat, message, BackendUrl::parse, is_stream, errors)
     });
+    let listen_url = listen.as_ref().map(|(url, ..)| url);
+    let access = Access::read(&format!("{path}.access"), access, listen_url, errors);
     let (listen, backend) = (listen?, backend?);
     let bridge = Bridge {
         name: name?,
@@ -127,6 +133,7 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
         dial_timeout,
         linger,
         demo,
+        access,
     };
     check_pair(path, &bridge, framing_origin, errors);
     Some(bridge)

@@ -5,6 +5,7 @@
 //! from the files that are named (`secret`).
 //! Past this module nobody sees text, and nobody checks again.
 
+mod access;
 mod admin;
 mod bridge;
 mod events;
@@ -16,6 +17,7 @@ mod source;
 mod units;
 mod write;
 
+pub use access::Access;
 pub use admin::Admin;
 pub use bridge::{Backend, Bridge, Listen};
 pub use events::Events;
@@ -138,6 +140,8 @@ pub struct BridgeArguments {
     pub max_message: Option<String>,
     /// Subprotocols to choose from.
     pub subprotocols: Vec<String>,
+    /// Origins of pages that may connect; only those that the bridge serves itself where there are none.
+    pub origins: Vec<String>,
     /// Where the admin port listens.
     pub admin: Option<String>,
     /// The log level.
@@ -189,6 +193,11 @@ impl Config {
         let origin = Origin::Argument("--subprotocol");
         let words = arguments.subprotocols.iter().map(|word| Node::argument("--subprotocol", word)).collect();
         bridge.push(("subprotocols", Node { value: Value::Array(words), origin }));
+        if !arguments.origins.is_empty() {
+            let origins = arguments.origins.iter().map(|text| Node::argument("--origin", text)).collect();
+            let origins = Node { value: Value::Array(origins), origin: Origin::Argument("--origin") };
+            bridge.push(("access", Node::table(vec![("origins", origins)])));
+        }
         let bridges = Node { value: Value::Array(vec![Node::table(bridge)]), origin: Origin::Nowhere };
         let mut root = vec![("bridge", bridges)];
         if let Some(admin) = &arguments.admin {
@@ -200,6 +209,15 @@ impl Config {
         let mut root = Node::table(root);
         root.overlay(std::env::vars(), &mut errors);
         Config::from_tree(root, errors)
+    }
+
+    /// What is allowed, and yet should be known to whoever runs it: a line each, which names the bridge and the key.
+    pub fn warnings(&self) -> Vec<String> {
+        let of = |bridge: &Bridge| {
+            let name = bridge.name.clone();
+            bridge.access.warnings().into_iter().map(move |warning| format!("bridge {name}: {warning}"))
+        };
+        self.bridges.iter().flat_map(of).collect()
     }
 
     fn from_tree(root: Node, mut errors: Vec<ConfigError>) -> Result<Config, Vec<ConfigError>> {

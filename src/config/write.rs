@@ -75,10 +75,11 @@ fn write_bridge(f: &mut fmt::Formatter<'_>, bridge: &Bridge) -> fmt::Result {
     writeln!(f, "message = \"{message}\"\nmax_message = \"{}\"", write_size(bridge.max_message))?;
     writeln!(f, "subprotocols = {:?}", bridge.subprotocols)?;
     writeln!(f, "dial_timeout = \"{}\"", write_duration(bridge.dial_timeout))?;
-    writeln!(f, "linger = \"{}\"\ndemo = {}", write_duration(bridge.linger), bridge.demo)
+    writeln!(f, "linger = \"{}\"\ndemo = {}", write_duration(bridge.linger), bridge.demo)?;
+    write!(f, "{}", bridge.access)
 }
 
 /// A TOML string.
-fn quoted(url: &impl ToString) -> String {
+pub(super) fn quoted(url: &impl ToString) -> String {
     toml::Value::String(url.to_string()).to_string()
 }

@@ -58,6 +58,10 @@ impl Wanted {
 pub enum Refusal {
     /// 400: a header of the handshake is missing or wrong.
     BadRequest(&'static str),
+    /// 403: the client's address may not connect.
+    AddressDenied,
+    /// 403: pages of this origin may not connect.
+    OriginDenied,
     /// 404: no bridge has this path.
     NotFound,
     /// 405: an upgrade is a GET.
@@ -299,6 +303,8 @@ impl Refusal {
     fn response(self) -> Response<Full<Bytes>> {
         let (status, text) = match self {
             Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, why),
+            Refusal::AddressDenied => (StatusCode::FORBIDDEN, "this address may not connect\n"),
+            Refusal::OriginDenied => (StatusCode::FORBIDDEN, "pages of this origin may not connect\n"),
             Refusal::NotFound => (StatusCode::NOT_FOUND, "no bridge has this path\n"),
             Refusal::NotGet => (StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with GET\n"),
             Refusal::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "this is a WebSocket, version 13\n"),
@@ -322,7 +328,11 @@ impl Refusal {
             Refusal::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
-            Refusal::BadRequest(_) | Refusal::NotFound | Refusal::BadGateway => {}
+            Refusal::BadRequest(_)
+            | Refusal::AddressDenied
+            | Refusal::OriginDenied
+            | Refusal::NotFound
+            | Refusal::BadGateway => {}
         }
         response
     }

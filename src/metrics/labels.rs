@@ -11,6 +11,10 @@ pub enum Handshake {
     Probe,
     /// The request was no valid upgrade (400, 405, 426, 431), or nothing that is HTTP.
     Rejected,
+    /// The client's address may not connect (403).
+    AddressDenied,
+    /// It is a page of an origin that may not (403).
+    OriginDenied,
     /// The request did not come in time (408).
     TimedOut,
     /// The backend could not be dialled (502).
@@ -20,10 +24,12 @@ pub enum Handshake {
 }
 
 impl Handshake {
-    pub(super) const ALL: [Handshake; 6] = [
+    pub(super) const ALL: [Handshake; 8] = [
         Handshake::Accepted,
         Handshake::Probe,
         Handshake::Rejected,
+        Handshake::AddressDenied,
+        Handshake::OriginDenied,
         Handshake::TimedOut,
         Handshake::BackendFailed,
         Handshake::Unavailable,
@@ -34,6 +40,8 @@ impl Handshake {
             Handshake::Accepted => "accepted",
             Handshake::Probe => "probe",
             Handshake::Rejected => "rejected",
+            Handshake::AddressDenied => "address_denied",
+            Handshake::OriginDenied => "origin_denied",
             Handshake::TimedOut => "timed_out",
             Handshake::BackendFailed => "backend_failed",
             Handshake::Unavailable => "unavailable",

@@ -136,6 +136,10 @@ impl Door {
     async fn open(&self, stream: Stream, caller: &Caller) -> Option<Admitted> {
         let route = &self.routes[0];
         let begun = Instant::now();
+        if !route.entry.admits(caller) {
+            route.metrics().handshake(Handshake::AddressDenied);
+            return None;
+        }
         match route.dial(&route.bridge.subprotocols, caller).await {
             Some(dialled) => {
                 route.metrics().accepted(begun.elapsed());
@@ -182,6 +186,8 @@ impl Door {
             Err(NotOpened::Page) => return None,
             Err(NotOpened::Refused(Refusal::BadGateway)) => Handshake::BackendFailed,
             Err(NotOpened::Refused(Refusal::Unavailable)) => Handshake::Unavailable,
+            Err(NotOpened::Refused(Refusal::AddressDenied)) => Handshake::AddressDenied,
+            Err(NotOpened::Refused(Refusal::OriginDenied)) => Handshake::OriginDenied,
             Err(NotOpened::TimedOut) => Handshake::TimedOut,
             Err(NotOpened::Refused(_) | NotOpened::Broken) => Handshake::Rejected,
         };

@@ -1,6 +1,7 @@
 //! The proxy: binds what the config names, accepts clients, gives each a task, and lets them go.
 
 mod door;
+mod entry;
 mod redial;
 mod route;
 mod school;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::entry::Entry;
 use crate::config::Bridge;
 use crate::link::{Answer, BackendUrl, Call, Caller, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
 use crate::metrics::{BridgeMetrics, Dialling, Metrics};
@@ -24,6 +25,8 @@ pub(super) struct Route {
     /// What it is called from outside.
     pub(super) names: Arc<sessions::Bridge>,
     settings: Arc<Settings>,
+    /// Who may come in.
+    pub(super) entry: Entry,
 }
 
 impl Route {
@@ -47,7 +50,8 @@ impl Route {
             backend: bridge.backend.url.to_string(),
         });
         let settings = Settings { linger, mirror, redial, metrics, sessions, drain_spread, client, backend };
-        Route { bridge, names, settings: Arc::new(settings) }
+        let entry = Entry::new(&bridge.name, &bridge.access);
+        Route { bridge, names, settings: Arc::new(settings), entry }
     }
 
     /// What is counted.
@@ -64,13 +68,19 @@ impl Route {
         has_room: bool,
     ) -> Answer {
         if self.bridge.demo && wanted.is_plain_get {
+            if !self.entry.admits(caller) {
+                return Answer::Refuse(Refusal::AddressDenied);
+            }
             return Answer::Page(include_str!("demo.html"));
         }
         let is_probe = wanted.offers(probe::SUBPROTOCOL);
-        let offered = match wanted.upgrade {
-            Ok(offered) => offered,
-            Err(refusal) => return Answer::Refuse(refusal),
-        };
+        if let Err(refusal) = wanted.upgrade {
+            return Answer::Refuse(refusal);
+        }
+        if let Err(refusal) = self.entry.look(&wanted, caller) {
+            return Answer::Refuse(refusal);
+        }
+        let offered = wanted.upgrade.unwrap_or_default();
         if !has_room {
             return Answer::Refuse(Refusal::Unavailable);
         }

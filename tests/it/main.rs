@@ -14,6 +14,7 @@
     clippy::wildcard_enum_match_arm
 )]
 
+mod access;
 mod api;
 mod backends;
 mod bad_input;

@@ -6,19 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module of the crate and those of ours that it may import.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("wire", &[]),
     ("close", &[]),
     ("heartbeat", &[]),
     ("simulate", &["heartbeat"]),
     ("networks", &["heartbeat"]),
+    ("gate", &[]),
     ("link", &["heartbeat"]),
     ("probe", &["heartbeat", "link", "metrics", "networks", "wire"]),
     ("metrics", &["close", "heartbeat", "wire"]),
     ("events", &["close", "heartbeat", "link", "metrics"]),
     ("sessions", &["close", "events", "heartbeat", "networks"]),
     ("session", &["close", "heartbeat", "link", "metrics", "networks", "sessions", "wire"]),
-    ("config", &["heartbeat", "link", "session", "wire"]),
+    ("config", &["gate", "heartbeat", "link", "session", "wire"]),
     ("cli", &["config"]),
     ("top", &["link"]),
     ("admin", &["close", "heartbeat", "metrics", "networks", "sessions"]),
@@ -28,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "close",
             "config",
             "events",
+            "gate",
             "heartbeat",
             "link",
             "metrics",

@@ -1,0 +1,93 @@
+//! Who may come in. Whoever may not is told so, is counted, and has had nothing dialled for it.
+
+mod addresses;
+mod config;
+mod origins;
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::harness::{Natpulse, Page, exchange};
+use crate::process::within;
+use crate::raw::upgrade;
+
+/// natpulse in front of a backend that notices whoever it is dialled for.
+struct Scene {
+    natpulse: Natpulse,
+    backend: TcpListener,
+}
+
+impl Scene {
+    /// A bridge `b` at `ws://127.0.0.1:0/`, with these settings.
+    async fn new(settings: &str) -> Scene {
+        Scene::listening("ws://127.0.0.1:0/", settings).await
+    }
+
+    async fn listening(listen: &str, settings: &str) -> Scene {
+        let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let natpulse = Natpulse::start(&format!(
+            "[[bridge]]\nname = \"b\"\nlisten = \"{listen}\"\nbackend = \"tcp://{}\"\n{settings}\n",
+            backend.local_addr().unwrap()
+        ))
+        .await;
+        Scene { natpulse, backend }
+    }
+
+    /// What a client with this request is answered: the status, where it is none that opens a session.
+    async fn answer(&self, request: &str) -> Page {
+        exchange(TcpStream::connect(self.natpulse.addr("b")), request).await
+    }
+
+    /// Whether a client from this address gets a session with this request; the status otherwise.
+    async fn opens(&self, from: &str, request: &str) -> Result<(), u16> {
+        let connect = async {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+            socket.connect(self.natpulse.addr("b")).await
+        };
+        let mut stream = within("a connection", connect).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut start = [0; 12];
+        let met = async {
+            let read = stream.read_exact(&mut start).await.unwrap();
+            assert_eq!(read, start.len());
+            std::str::from_utf8(&start[9..]).unwrap().parse::<u16>().unwrap()
+        };
+        match within(&format!("the answer to {request:?}"), met).await {
+            101 => {
+                // This client's own: none was dialled for those that were turned away before it.
+                let (dialled, _) = within("the dial", self.backend.accept()).await.unwrap();
+                drop(dialled);
+                Ok(())
+            }
+            status => Err(status),
+        }
+    }
+
+    /// How many attempts had this result.
+    async fn counted(&self, result: &str) -> f64 {
+        self.natpulse.metrics().await
+            [&format!("natpulse_handshakes_total{{bridge=\"b\",result=\"{result}\"}}")]
+    }
+
+    /// Waits until so many attempts had this result: they are counted a moment after they are told.
+    async fn counts(&self, result: &str, count: f64) {
+        within(&format!("{count} {result}"), async { while self.counted(result).await != count {} }).await;
+    }
+
+    /// As many connections reached the backend as `opens` has seen, and not one more.
+    async fn dialled_nobody_else(self) {
+        let metrics = self.natpulse.metrics().await;
+        let dials = metrics["natpulse_backend_dials_total{bridge=\"b\",result=\"connected\"}"];
+        let accepted = metrics["natpulse_handshakes_total{bridge=\"b\",result=\"accepted\"}"];
+        assert_eq!(dials, accepted);
+        self.natpulse.stop().await;
+    }
+}
+
+/// An upgrade request with more header lines.
+fn with(lines: &str) -> String {
+    upgrade("/").replacen("Connection:", &format!("{lines}\r\nConnection:"), 1)
+}
