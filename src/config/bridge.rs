@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::access::Access;
-use super::framing;
 use super::heartbeat::{self, Carrier, Heartbeat};
 use super::reader::Reader;
 use super::source::{Node, Value};
 use super::{ConfigError, Origin};
+use super::{framing, preface};
 use crate::heartbeat::Settings;
+use crate::link::proxy_protocol::Version;
 use crate::link::{BackendUrl, ListenUrl};
 use crate::session::RecordKind;
 use crate::wire::{Framing, Kind};
@@ -48,6 +51,9 @@ pub struct Listen {
     pub framing: Framing,
     /// How it is kept alive.
     pub heartbeat: Heartbeat,
+    /// The proxies that must say whom they speak for, with a PROXY header, and are the only ones let in; none where no
+    /// header is expected.
+    pub proxy_protocol: Vec<IpNet>,
 }
 
 /// The end that is dialled.
@@ -59,6 +65,8 @@ pub struct Backend {
     pub framing: Framing,
     /// How it is kept alive.
     pub heartbeat: Heartbeat,
+    /// The PROXY header by which it is told who the client is, if it is to be.
+    pub proxy_protocol: Option<Version>,
 }
 
 pub(super) const DEFAULT_MAX_MESSAGE: u64 = 16 << 20;
@@ -80,12 +88,17 @@ pub(super) fn read_all(node: Node, heartbeat: &Settings, errors: &mut Vec<Config
             return Vec::new();
         }
     };
-    let mut bridges = Vec::new();
+    let mut bridges: Vec<Bridge> = Vec::new();
     let mut places = Places::default();
     for (index, node) in nodes.into_iter().enumerate() {
         let path = format!("bridge[{index}]");
         places.claim(&path, &node, errors);
-        bridges.extend(read(&path, node, heartbeat, errors));
+        let listen = node.get("listen").map_or(Origin::Nowhere, |listen| listen.origin.clone());
+        let Some(bridge) = read(&path, node, heartbeat, errors) else {
+            continue;
+        };
+        errors.extend(preface::disagreement(&bridges, &bridge, &path, listen));
+        bridges.push(bridge);
     }
     bridges
 }
@@ -112,21 +125,28 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
     reader.finish();
     let listen = listen.and_then(|node| {
         let is_stream = |url: &ListenUrl| !matches!(url, ListenUrl::Ws { .. });
-        read_end(&format!("{path}.listen"), node, heartbeat, message, ListenUrl::parse, is_stream, errors)
+        let (path, more) = (format!("{path}.listen"), preface::read_listen);
+        read_end(&path, node, heartbeat, message, ListenUrl::parse, is_stream, more, errors)
     });
     let mut framing_origin = Origin::Nowhere;
     let backend = backend.and_then(|node| {
         framing_origin = node.get("framing").unwrap_or(&node).origin.clone();
         let is_stream = |url: &BackendUrl| matches!(url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
-        read_end(&format!("{path}.backend"), node, heartbeat, message, BackendUrl::parse, is_stream, errors)
+        let (path, more) = (format!("{path}.backend"), preface::read_backend);
+        read_end(&path, node, heartbeat, message, BackendUrl::parse, is_stream, more, errors)
     });
     let listen_url = listen.as_ref().map(|(url, ..)| url);
     let access = Access::read(&format!("{path}.access"), access, listen_url, errors);
     let (listen, backend) = (listen?, backend?);
     let bridge = Bridge {
         name: name?,
-        listen: Listen { url: listen.0, framing: listen.1, heartbeat: listen.2 },
-        backend: Backend { url: backend.0, framing: backend.1, heartbeat: backend.2 },
+        listen: Listen { url: listen.0, framing: listen.1, heartbeat: listen.2, proxy_protocol: listen.3 },
+        backend: Backend {
+            url: backend.0,
+            framing: backend.1,
+            heartbeat: backend.2,
+            proxy_protocol: backend.3,
+        },
         message,
         max_message,
         subprotocols,
@@ -140,16 +160,21 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
 }
 
 /// Reads an end: a URL, or a table with one. Only a byte stream has a framing; without a word about it, it is
-/// raw.
-fn read_end<U>(
+/// raw. `more` reads the keys that only one of the ends has.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "both ends are read alike, and what differs is said by the caller"
+)]
+fn read_end<U, M>(
     path: &str,
     node: Node,
     base: &Settings,
     message: RecordKind,
     parse: fn(&str) -> Result<U, String>,
     is_stream: fn(&U) -> bool,
+    more: impl FnOnce(&mut Reader<'_>, Option<&U>) -> M,
     errors: &mut Vec<ConfigError>,
-) -> Option<(U, Framing, Heartbeat)> {
+) -> Option<(U, Framing, Heartbeat, M)> {
     let node = match &node.value {
         Value::String(_) => Node::table(vec![("url", node)]),
         Value::Table(_) => node,
@@ -172,6 +197,7 @@ fn read_end<U>(
     {
         reader.wrong("framing", framing, "left out: WebSockets and echo: have messages of their own");
     }
+    let more = more(&mut reader, url.as_ref());
     reader.finish();
     let framing = match framing {
         Some(node) => framing::read(&format!("{path}.framing"), node, errors)?,
@@ -180,7 +206,7 @@ fn read_end<U>(
     let url = url?;
     let carrier = if is_stream(&url) { Carrier::Framed(&framing) } else { Carrier::WebSocket(message) };
     let heartbeat = heartbeat::read_end(&format!("{path}.heartbeat"), heartbeat, base, carrier, errors);
-    Some((url, framing, heartbeat))
+    Some((url, framing, heartbeat, more))
 }
 
 fn read_subprotocols(reader: &mut Reader<'_>) -> Vec<String> {

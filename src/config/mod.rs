@@ -11,6 +11,7 @@ mod bridge;
 mod events;
 mod framing;
 mod heartbeat;
+mod preface;
 mod reader;
 mod secret;
 mod source;

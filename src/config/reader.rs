@@ -108,10 +108,13 @@ impl<'e> Reader<'e> {
 
     /// Takes a list of networks, in which an address alone stands for itself.
     pub(super) fn networks(&mut self, key: &'static str) -> Option<Vec<IpNet>> {
-        self.parsed(key, units::NETWORKS_RULE, |value| {
-            let nodes = value.as_array()?.iter();
-            nodes.map(|node| node.value.as_str().and_then(units::network)).collect()
-        })
+        self.parsed(key, units::NETWORKS_RULE, Self::network_list)
+    }
+
+    /// The networks of a list, if it is one.
+    pub(super) fn network_list(value: &Value) -> Option<Vec<IpNet>> {
+        let nodes = value.as_array()?.iter();
+        nodes.map(|node| node.value.as_str().and_then(units::network)).collect()
     }
 
     /// Reports a value that breaks a rule.

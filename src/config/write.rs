@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::units::{write_duration, write_size};
-use super::{Bridge, Config, Events, FORMATS, LEVELS, Networks, heartbeat};
+use super::{Bridge, Config, Events, FORMATS, LEVELS, Networks, heartbeat, preface};
 use crate::link::{BackendUrl, ListenUrl};
 use crate::session::RecordKind;
 use crate::wire::Kind;
@@ -53,23 +53,35 @@ fn write_bridge(f: &mut fmt::Formatter<'_>, bridge: &Bridge) -> fmt::Result {
     };
     let (listen_beat, backend_beat) =
         (heartbeat::write(&bridge.listen.heartbeat), heartbeat::write(&bridge.backend.heartbeat));
+    let (listen_more, backend_more) = (
+        preface::write_listen(&bridge.listen.proxy_protocol),
+        preface::write_backend(bridge.backend.proxy_protocol),
+    );
     writeln!(f, "\n[[bridge]]\nname = \"{}\"", bridge.name)?;
     match &bridge.listen.url {
         ListenUrl::Ws { .. } => {
-            writeln!(f, "listen = {{ url = {}, heartbeat = {listen_beat} }}", quoted(&bridge.listen.url))?;
+            let url = quoted(&bridge.listen.url);
+            writeln!(f, "listen = {{ url = {url}, heartbeat = {listen_beat}{listen_more} }}")?;
         }
         ListenUrl::Tcp(_) | ListenUrl::Unix(_) => {
             let (url, framing) = (quoted(&bridge.listen.url), &bridge.listen.framing);
-            writeln!(f, "listen = {{ url = {url}, framing = {framing}, heartbeat = {listen_beat} }}")?;
+            writeln!(
+                f,
+                "listen = {{ url = {url}, framing = {framing}, heartbeat = {listen_beat}{listen_more} }}"
+            )?;
         }
     }
     match &bridge.backend.url {
         BackendUrl::Ws { .. } | BackendUrl::Echo => {
-            writeln!(f, "backend = {{ url = {}, heartbeat = {backend_beat} }}", quoted(&bridge.backend.url))?;
+            let url = quoted(&bridge.backend.url);
+            writeln!(f, "backend = {{ url = {url}, heartbeat = {backend_beat}{backend_more} }}")?;
         }
         BackendUrl::Tcp(_) | BackendUrl::Unix(_) => {
             let (url, framing) = (quoted(&bridge.backend.url), &bridge.backend.framing);
-            writeln!(f, "backend = {{ url = {url}, framing = {framing}, heartbeat = {backend_beat} }}")?;
+            writeln!(
+                f,
+                "backend = {{ url = {url}, framing = {framing}, heartbeat = {backend_beat}{backend_more} }}"
+            )?;
         }
     }
     writeln!(f, "message = \"{message}\"\nmax_message = \"{}\"", write_size(bridge.max_message))?;

@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::endpoint::Authority;
+use super::preface::introduce;
 use super::upgrade::{MAX_HEADER, NATPULSE, has_token};
 use super::{BackendUrl, Echo, Stream};
 
@@ -80,6 +81,8 @@ pub struct Call<'a> {
     pub subprotocols: &'a [String],
     /// The longest message that will cross, in bytes.
     pub longest: u64,
+    /// The PROXY header that it is sent before anything else; empty where it is sent none.
+    pub preface: &'a [u8],
 }
 
 /// Dials a backend.
@@ -87,11 +90,12 @@ pub struct Call<'a> {
 /// # Errors
 /// No connection, or no upgrade. There is no timeout here.
 pub async fn dial(call: &Call<'_>) -> Result<Dialled, DialError> {
-    let stream = match call.url {
+    let mut stream = match call.url {
         BackendUrl::Echo => Stream::Echo(Box::new(Echo::new(call.longest))),
         BackendUrl::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
         BackendUrl::Tcp(authority) | BackendUrl::Ws { authority, .. } => connect(authority).await?,
     };
+    introduce(&mut stream, call.preface).await?;
     match call.url {
         BackendUrl::Ws { authority, path_and_query } => {
             shake_hands(stream, authority, path_and_query, call.subprotocols).await
@@ -102,7 +106,8 @@ pub async fn dial(call: &Call<'_>) -> Result<Dialled, DialError> {
     }
 }
 
-/// Dials a WebSocket as [`dial`] does, at an address that its name was resolved to earlier.
+/// Dials a WebSocket as [`dial`] does, at an address that its name was resolved to earlier; `preface` is the PROXY
+/// header that it is sent before anything else, if any.
 ///
 /// # Errors
 /// As there.
@@ -111,8 +116,10 @@ pub async fn dial_at(
     authority: &Authority,
     path_and_query: &str,
     subprotocols: &[String],
+    preface: &[u8],
 ) -> Result<Dialled, DialError> {
-    let stream = Stream::tcp(TcpStream::connect(address).await?)?;
+    let mut stream = Stream::tcp(TcpStream::connect(address).await?)?;
+    introduce(&mut stream, preface).await?;
     shake_hands(stream, authority, path_and_query, subprotocols).await
 }
 

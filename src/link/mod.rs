@@ -5,14 +5,17 @@ mod dial;
 mod echo;
 mod endpoint;
 mod listen;
+mod preface;
+pub mod proxy_protocol;
 mod stream;
 mod tcp;
 mod upgrade;
 
-pub use caller::Caller;
+pub use caller::{Caller, Secured};
 pub use dial::{Call, DialError, Dialled, dial, dial_at};
 pub use echo::Echo;
 pub use endpoint::{Authority, BackendUrl, ListenUrl, WebhookUrl};
 pub use listen::Listener;
+pub use preface::{NoHeader, take_header};
 pub use stream::Stream;
 pub use upgrade::{Answer, NotOpened, Opened, Refusal, Wanted, upgrade};

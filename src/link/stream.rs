@@ -58,8 +58,13 @@ impl Stream {
 
     /// Our address, where that is TCP.
     pub fn our_address(&self) -> Option<IpAddr> {
+        Some(self.reached()?.ip().to_canonical())
+    }
+
+    /// Our address and port, where that is TCP: what the peer has reached.
+    pub fn reached(&self) -> Option<SocketAddr> {
         match self {
-            Stream::Tcp(stream) => Some(stream.local_addr().ok()?.ip().to_canonical()),
+            Stream::Tcp(stream) => stream.local_addr().ok(),
             Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
         }
     }

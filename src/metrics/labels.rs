@@ -15,6 +15,8 @@ pub enum Handshake {
     AddressDenied,
     /// It is a page of an origin that may not (403).
     OriginDenied,
+    /// It did not come through a proxy that says whom it speaks for, where only such are let in.
+    Untrusted,
     /// The request did not come in time (408).
     TimedOut,
     /// The backend could not be dialled (502).
@@ -24,12 +26,13 @@ pub enum Handshake {
 }
 
 impl Handshake {
-    pub(super) const ALL: [Handshake; 8] = [
+    pub(super) const ALL: [Handshake; 9] = [
         Handshake::Accepted,
         Handshake::Probe,
         Handshake::Rejected,
         Handshake::AddressDenied,
         Handshake::OriginDenied,
+        Handshake::Untrusted,
         Handshake::TimedOut,
         Handshake::BackendFailed,
         Handshake::Unavailable,
@@ -42,6 +45,7 @@ impl Handshake {
             Handshake::Rejected => "rejected",
             Handshake::AddressDenied => "address_denied",
             Handshake::OriginDenied => "origin_denied",
+            Handshake::Untrusted => "untrusted",
             Handshake::TimedOut => "timed_out",
             Handshake::BackendFailed => "backend_failed",
             Handshake::Unavailable => "unavailable",

@@ -121,8 +121,12 @@ async fn reach(
         let networks = Networks::new(settings(what), 1);
         let seat = networks.join(NetworkKey::named("here"), address.ip(), true).seat;
         let probing = seat.probing().ok_or("at least one probe is needed")?;
-        let target =
-            Target { address, authority: authority.clone(), path_and_query: path_and_query.to_owned() };
+        let target = Target {
+            address,
+            authority: authority.clone(),
+            path_and_query: path_and_query.to_owned(),
+            preface: Vec::new(),
+        };
         let mut prober = Prober::new(probing, target, None);
         match prober.open().await {
             Ok(()) => return Ok((prober, seat)),

@@ -26,6 +26,8 @@ pub struct Target {
     pub authority: Authority,
     /// What the handshake asks for.
     pub path_and_query: String,
+    /// The PROXY header that stands in front of it, if any.
+    pub preface: Vec<u8>,
 }
 
 /// Why there is no probe connection.
@@ -101,7 +103,7 @@ impl Target {
     async fn shake_hands(&self) -> Result<Connection, ProbeError> {
         let begun = Instant::now();
         let offered = [SUBPROTOCOL.to_owned()];
-        let dialled = dial_at(self.address, &self.authority, &self.path_and_query, &offered);
+        let dialled = dial_at(self.address, &self.authority, &self.path_and_query, &offered, &self.preface);
         let dialled = dialled.await.map_err(ProbeError::Dial)?;
         if dialled.subprotocol.is_none() {
             return Err(ProbeError::NotNatpulse);

@@ -8,13 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::Shared;
 use super::route::Route;
-use crate::link::{Answer, Caller, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, upgrade};
+use crate::link::proxy_protocol::Ends;
+use crate::link::{
+    Answer, Caller, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, take_header, upgrade,
+};
 use crate::metrics::Handshake;
 use crate::probe;
 use crate::session::Session;
@@ -127,9 +131,44 @@ impl Door {
     }
 
     /// What precedes everything that a client says of itself; `None` where that is wrong, and the connection closed.
-    async fn receive(&self, stream: Stream) -> Option<(Stream, Caller)> {
-        let caller = Caller::of(&stream);
+    async fn receive(&self, mut stream: Stream) -> Option<(Stream, Caller)> {
+        let mut caller = Caller::of(&stream, self.shared.sessions.number());
+        let proxies = &self.routes[0].bridge.listen.proxy_protocol;
+        if !proxies.is_empty()
+            && let Err(result) = self.take_header(&mut stream, proxies, &mut caller).await
+        {
+            debug!(?result, "no PROXY header");
+            self.routes[0].metrics().handshake(result);
+            return None;
+        }
         Some((stream, caller))
+    }
+
+    /// Learns from a proxy whom it speaks for.
+    async fn take_header(
+        &self,
+        stream: &mut Stream,
+        proxies: &[IpNet],
+        caller: &mut Caller,
+    ) -> Result<(), Handshake> {
+        let peer = caller.address.map(|peer| peer.ip().to_canonical());
+        if !peer.is_some_and(|peer| proxies.iter().any(|network| network.contains(&peer))) {
+            return Err(Handshake::Untrusted);
+        }
+        match timeout(self.shared.handshake_timeout, take_header(stream)).await {
+            Err(_) => Err(Handshake::TimedOut),
+            Ok(Err(error)) => {
+                debug!(?error, "a PROXY header that cannot be read");
+                Err(Handshake::Rejected)
+            }
+            Ok(Ok(ends)) => {
+                if let Some(Ends { client, reached }) = ends {
+                    caller.address = Some(client);
+                    caller.reached = Some(reached);
+                }
+                Ok(())
+            }
+        }
     }
 
     /// A byte stream is a session as soon as its backend is there.

@@ -152,7 +152,7 @@ impl Proxy {
                     school.upkeep(&bridge.name, party, end, metrics.side(&bridge.name, party))
                 });
                 let listen = bound_url(&bridge.listen.url, &listener);
-                Route::new(bridge, &listen, shared.sessions.clone(), counted, spread, client, backend)
+                Route::new(bridge, &listen, &shared, counted, spread, client, backend)
             };
             let routes: Vec<_> = bridges.into_iter().map(route).collect();
             for Route { names, .. } in &routes {

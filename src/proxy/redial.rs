@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::route::Route;
-use crate::link::{Caller, Dialled};
+use crate::link::Dialled;
 use crate::session::Session;
 
 /// The longest pause between two attempts.
@@ -49,7 +49,7 @@ impl Redial {
                 sleep(LOOK).await;
             }
         };
-        let caller = Caller { address: session.record().client() };
+        let caller = session.caller();
         let dialling = async {
             loop {
                 sleep(self.pause.mul_f32(rand::random())).await;

@@ -8,13 +8,15 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::Shared;
 use super::entry::Entry;
 use crate::config::Bridge;
+use crate::link::proxy_protocol::Version;
 use crate::link::{Answer, BackendUrl, Call, Caller, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
 use crate::metrics::{BridgeMetrics, Dialling, Metrics};
-use crate::probe::{self, Prober, Target};
+use crate::probe::{self, Instance, Prober, Target};
 use crate::session::{RecordKind, Session, Settings, Side, Upkeep};
-use crate::sessions::{self, Sessions};
+use crate::sessions;
 use crate::wire::websocket::{self, Role};
 use crate::wire::{Decoder, Encoder, Kind};
 
@@ -27,6 +29,8 @@ pub(super) struct Route {
     settings: Arc<Settings>,
     /// Who may come in.
     pub(super) entry: Entry,
+    /// What this process is called where a session's number would not be unique.
+    instance: Instance,
 }
 
 impl Route {
@@ -34,7 +38,7 @@ impl Route {
     pub(super) fn new(
         bridge: Bridge,
         listen: &ListenUrl,
-        sessions: Arc<Sessions>,
+        shared: &Shared,
         metrics: BridgeMetrics,
         drain_spread: Duration,
         client: Upkeep,
@@ -43,7 +47,7 @@ impl Route {
         let mirror = bridge.message == RecordKind::Mirror;
         let redial = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
             && matches!(bridge.backend.url, BackendUrl::Ws { .. });
-        let linger = bridge.linger;
+        let (linger, sessions) = (bridge.linger, shared.sessions.clone());
         let names = Arc::new(sessions::Bridge {
             name: bridge.name.as_str().into(),
             listen: listen.to_string(),
@@ -51,7 +55,7 @@ impl Route {
         });
         let settings = Settings { linger, mirror, redial, metrics, sessions, drain_spread, client, backend };
         let entry = Entry::new(&bridge.name, &bridge.access);
-        Route { bridge, names, settings: Arc::new(settings), entry }
+        Route { bridge, names, settings: Arc::new(settings), entry, instance: shared.instance }
     }
 
     /// What is counted.
@@ -105,7 +109,10 @@ impl Route {
     pub(super) async fn dial(&self, subprotocols: &[String], caller: &Caller) -> Option<Dialled> {
         let url = &self.bridge.backend.url;
         let begun = Instant::now();
-        let call = Call { url, subprotocols, longest: self.bridge.max_message };
+        let preface = self.bridge.backend.proxy_protocol;
+        let preface = preface.map(|version| caller.introduction(version, self.instance));
+        let preface = preface.as_deref().unwrap_or_default();
+        let call = Call { url, subprotocols, longest: self.bridge.max_message, preface };
         let dialled = timeout(self.bridge.dial_timeout, dial(&call)).await;
         let result = match &dialled {
             Ok(Ok(_)) => Dialling::Connected,
@@ -131,7 +138,7 @@ impl Route {
         dialled: Dialled,
         waker: Waker,
     ) -> Session {
-        let record = self.settings.sessions.record(&self.names, caller.address, waker);
+        let record = self.settings.sessions.record(caller.number, &self.names, caller.address, waker);
         let client = self.client_side(client, early);
         let is_natpulse = dialled.is_natpulse;
         let backend = self.backend_side(dialled);
@@ -145,7 +152,9 @@ impl Route {
         };
         let (probing, address) = session.probing()?;
         let address = SocketAddr::new(address, authority.port);
-        let target = Target { address, authority: authority.clone(), path_and_query: path_and_query.clone() };
+        let preface = self.bridge.backend.proxy_protocol.map(Version::local).unwrap_or_default();
+        let (authority, path_and_query) = (authority.clone(), path_and_query.clone());
+        let target = Target { address, authority, path_and_query, preface };
         Some(Prober::new(probing, target, Some(metrics.clone())))
     }
 

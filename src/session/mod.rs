@@ -3,6 +3,7 @@
 //! [`Session::run`] moves messages both ways until both ends are done. Everything that can happen is told
 //! to it by `relay`; what follows from it is decided here, and how it ends is a [`CloseReason`].
 
+mod address;
 mod deadline;
 mod debt;
 mod ending;

@@ -14,7 +14,7 @@ use crate::close::{CloseReason, Party};
 use crate::heartbeat::{self, Action, Cause, Departure, Facts, Means, NetworkKey, Patience, Plan, Pulse};
 use crate::link::Stream;
 use crate::metrics::SideMetrics;
-use crate::networks::{Joined, Left, Networks, Probing, Seat};
+use crate::networks::{Joined, Left, Networks, Seat};
 use crate::wire::Beat;
 
 /// How the ends of one kind are kept alive.
@@ -42,7 +42,7 @@ pub(super) struct Vigil {
     /// Counts from the session's beginning.
     pub(super) pulse: Pulse,
     /// Its place among the connections of its network, where the policy learns.
-    seat: Option<Seat>,
+    pub(super) seat: Option<Seat>,
     /// What a pong that was read carried.
     nonce: u32,
     /// Whether anything was read since the pulse was last told.
@@ -78,7 +78,7 @@ const FIRST_PHASE: f32 = 0.5;
 
 impl Upkeep {
     /// The network that lies between us and a peer.
-    fn network(&self, party: Party, theirs: IpAddr, stream: &Stream) -> Option<NetworkKey> {
+    pub(super) fn network(&self, party: Party, theirs: IpAddr, stream: &Stream) -> Option<NetworkKey> {
         Some(match party {
             Party::Client => self.prefix(theirs),
             // The way to a backend is through the network that we are in ourselves.
@@ -291,25 +291,6 @@ impl Session {
         self.record.use_interval(Party::Backend, self.backend.interval());
     }
 
-    /// The address of an end: the client's is not its connection's where a proxy speaks for it.
-    pub(super) fn address(&self, party: Party) -> Option<IpAddr> {
-        match party {
-            Party::Client => Some(self.record.client()?.ip().to_canonical()),
-            Party::Backend => self.backend.stream.peer_address(),
-        }
-    }
-
-    /// The network of an end, where the policy learns.
-    pub fn network(&self, party: Party) -> Option<NetworkKey> {
-        let upkeep = self.settings.upkeep(party);
-        let side = match party {
-            Party::Client => &self.client,
-            Party::Backend => &self.backend,
-        };
-        side.vigil.as_ref()?.seat.as_ref()?;
-        upkeep.network(party, self.address(party)?, &side.stream)
-    }
-
     /// The connection was reset: by a NAT that had forgotten it, if that answered our first packet after a silence.
     pub(super) fn on_reset(&mut self, party: Party) {
         let vigil = self.side(party).vigil.as_ref();
@@ -325,13 +306,6 @@ impl Session {
         self.settings.upkeep(party).metrics.caused(cause);
         self.note_message(self.begun.elapsed());
         self.settings.sessions.died(&self.record, party, cause, silence, network.as_ref());
-    }
-
-    /// The right to probe the network that the backend is reached through, where that is to be done and nobody does it
-    /// yet, and the backend's address.
-    pub fn probing(&self) -> Option<(Probing, IpAddr)> {
-        let probing = self.backend.vigil.as_ref()?.seat.as_ref()?.probing()?;
-        Some((probing, self.backend.stream.peer_address()?))
     }
 
     /// Has this task woken when an end must beat at once.

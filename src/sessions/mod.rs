@@ -60,9 +60,20 @@ impl Sessions {
         Sessions { next: AtomicU64::new(1), table: Mutex::default(), deaths: Mutex::default(), events }
     }
 
-    /// The record of a session that is about to open, and whose task `waker` wakes. It is not listed yet.
-    pub fn record(&self, bridge: &Arc<Bridge>, client: Option<SocketAddr>, waker: Waker) -> Arc<Record> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+    /// A number that no session of this process has had.
+    pub fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The record of a session that is about to open with this number, and whose task `waker` wakes. It is not listed
+    /// yet.
+    pub fn record(
+        &self,
+        number: u64,
+        bridge: &Arc<Bridge>,
+        client: Option<SocketAddr>,
+        waker: Waker,
+    ) -> Arc<Record> {
         Arc::new(Record::new(number, bridge.clone(), client, now(), waker))
     }
 

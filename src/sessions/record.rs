@@ -17,7 +17,7 @@ pub struct Record {
     bridge: Arc<Bridge>,
     /// An IPv4 address in IPv6 clothes, because there is one of these for each session.
     ip: Ipv6Addr,
-    /// 0, which no connection has, where the client has no address.
+    /// 0, which no connection has, where the client has no address, or a proxy has told no port.
     port: u16,
     is_dismissed: AtomicBool,
     /// When it opened, in ms since the UNIX epoch.
@@ -99,7 +99,8 @@ impl Record {
 
     /// The client's address; `None` where it came by a Unix socket.
     pub fn client(&self) -> Option<SocketAddr> {
-        (self.port > 0).then(|| SocketAddr::new(self.ip.to_canonical(), self.port))
+        let is_known = self.port > 0 || !self.ip.is_unspecified();
+        is_known.then(|| SocketAddr::new(self.ip.to_canonical(), self.port))
     }
 
     /// When it opened, since the UNIX epoch.

@@ -8,7 +8,7 @@ fn bridge() -> Arc<Bridge> {
 
 fn record(sessions: &Sessions, client: u32) -> Arc<Record> {
     let client = SocketAddr::from((Ipv4Addr::from_bits(client), 1));
-    sessions.record(&bridge(), Some(client), Waker::noop().clone())
+    sessions.record(sessions.number(), &bridge(), Some(client), Waker::noop().clone())
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod contract;
 mod dashboards;
 mod ends;
 mod endurance;
+mod fronts;
 mod harness;
 mod heartbeat;
 mod measure;
