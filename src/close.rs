@@ -53,6 +53,8 @@ pub enum CloseReason {
     Drained,
     /// An operator wanted it closed.
     Dismissed,
+    /// What let its client in is no longer valid.
+    Expired,
 }
 
 /// How much attention an ending deserves.
@@ -78,13 +80,14 @@ const GOING_AWAY: u16 = 1001;
 const PROTOCOL_ERROR: u16 = 1002;
 const UNSUPPORTED: u16 = 1003;
 const INVALID_PAYLOAD: u16 = 1007;
+const POLICY_VIOLATION: u16 = 1008;
 const TOO_BIG: u16 = 1009;
 const INTERNAL_ERROR: u16 = 1011;
 const SERVICE_RESTART: u16 = 1012;
 
 impl CloseReason {
     /// Every reason, for tables and metrics.
-    pub const ALL: [CloseReason; 20] = {
+    pub const ALL: [CloseReason; 21] = {
         use Party::{Backend, Client};
         [
             CloseReason::Closed(Client),
@@ -107,6 +110,7 @@ impl CloseReason {
             CloseReason::Dead(Backend),
             CloseReason::Drained,
             CloseReason::Dismissed,
+            CloseReason::Expired,
         ]
     };
 
@@ -144,6 +148,7 @@ impl CloseReason {
             CloseReason::Dead(Backend) => row("backend_dead", INTERNAL_ERROR, GOING_AWAY, Warn),
             CloseReason::Drained => row("drained", SERVICE_RESTART, GOING_AWAY, Info),
             CloseReason::Dismissed => row("dismissed", GOING_AWAY, GOING_AWAY, Info),
+            CloseReason::Expired => row("token_expired", POLICY_VIOLATION, GOING_AWAY, Info),
         }
     }
 

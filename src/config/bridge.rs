@@ -226,7 +226,7 @@ fn read_subprotocols(reader: &mut Reader<'_>) -> Vec<String> {
 }
 
 /// A token of RFC 9110 section 5.6.2, which subprotocol names are.
-fn is_token(name: &str) -> bool {
+pub(super) fn is_token(name: &str) -> bool {
     let is_token_char = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
     !name.is_empty() && name.bytes().all(is_token_char)
 }

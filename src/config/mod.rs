@@ -7,6 +7,7 @@
 
 mod access;
 mod admin;
+mod bearer;
 mod bridge;
 mod events;
 mod framing;
@@ -20,6 +21,7 @@ mod write;
 
 pub use access::Access;
 pub use admin::Admin;
+pub use bearer::{Bearer, Signed};
 pub use bridge::{Backend, Bridge, Listen};
 pub use events::Events;
 pub use heartbeat::{Heartbeat, LegacyBeat};

@@ -13,13 +13,14 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Dialled, Stream};
@@ -58,6 +59,10 @@ impl Wanted {
 pub enum Refusal {
     /// 400: a header of the handshake is missing or wrong.
     BadRequest(&'static str),
+    /// 401: a token is needed, and there was none.
+    TokenMissing,
+    /// 401: the token is not, or no longer, valid.
+    TokenInvalid,
     /// 403: the client's address may not connect.
     AddressDenied,
     /// 403: pages of this origin may not connect.
@@ -85,6 +90,8 @@ pub enum Answer {
         dialled: Option<Dialled>,
         /// The subprotocol chosen.
         subprotocol: Option<String>,
+        /// The last moment of what let the client in, where it has one.
+        until: Option<Instant>,
     },
     /// Show a page.
     Page(&'static str),
@@ -103,6 +110,8 @@ pub struct Opened {
     pub route: usize,
     /// The bridge's backend; `None` where natpulse answers the client itself.
     pub dialled: Option<Dialled>,
+    /// The last moment of what let the client in, where it has one.
+    pub until: Option<Instant>,
 }
 
 /// Why a connection has not become one, and is closed.
@@ -143,8 +152,8 @@ where
             let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
             let instance = request.headers().contains_key(NATPULSE).then(|| instance.to_string());
             let response = match decide(wanted(&request)).await {
-                Answer::Open { route, dialled, subprotocol } => {
-                    *opened_by.lock().expect("nobody panics with this lock") = Some((route, dialled));
+                Answer::Open { route, dialled, subprotocol, until } => {
+                    *opened_by.lock().expect("nobody panics with this lock") = Some((route, dialled, until));
                     switching(key.as_ref(), subprotocol.as_deref(), instance.as_deref())
                 }
                 Answer::Page(html) => {
@@ -180,8 +189,8 @@ where
     let opened = opened.lock().expect("nobody panics with this lock").take();
     let refused = *refused.lock().expect("nobody panics with this lock");
     let failed = match (served, opened) {
-        (Some(Ok(())), Some((route, dialled))) => {
-            return Ok(Opened { stream, early: parts.read_buf, route, dialled });
+        (Some(Ok(())), Some((route, dialled, until))) => {
+            return Ok(Opened { stream, early: parts.read_buf, route, dialled, until });
         }
         (Some(Ok(())), None) if has_asked.into_inner() => refused.map_or(NotOpened::Page, NotOpened::Refused),
         (Some(_), _) => NotOpened::Broken,
@@ -303,6 +312,8 @@ impl Refusal {
     fn response(self) -> Response<Full<Bytes>> {
         let (status, text) = match self {
             Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, why),
+            Refusal::TokenMissing => (StatusCode::UNAUTHORIZED, "a token is needed\n"),
+            Refusal::TokenInvalid => (StatusCode::UNAUTHORIZED, "this token is not valid\n"),
             Refusal::AddressDenied => (StatusCode::FORBIDDEN, "this address may not connect\n"),
             Refusal::OriginDenied => (StatusCode::FORBIDDEN, "pages of this origin may not connect\n"),
             Refusal::NotFound => (StatusCode::NOT_FOUND, "no bridge has this path\n"),
@@ -317,6 +328,14 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         match self {
+            // The scheme, and what is wrong with a token (RFC 6750 section 3).
+            Refusal::TokenMissing => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Refusal::TokenInvalid => {
+                let invalid = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                headers.insert(WWW_AUTHENTICATE, invalid);
+            }
             Refusal::NotGet => {
                 headers.insert(ALLOW, HeaderValue::from_static("GET"));
             }

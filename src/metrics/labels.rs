@@ -17,6 +17,8 @@ pub enum Handshake {
     OriginDenied,
     /// It did not come through a proxy that says whom it speaks for, where only such are let in.
     Untrusted,
+    /// It has no valid token (401).
+    TokenDenied,
     /// The request did not come in time (408).
     TimedOut,
     /// The backend could not be dialled (502).
@@ -26,13 +28,14 @@ pub enum Handshake {
 }
 
 impl Handshake {
-    pub(super) const ALL: [Handshake; 9] = [
+    pub(super) const ALL: [Handshake; 10] = [
         Handshake::Accepted,
         Handshake::Probe,
         Handshake::Rejected,
         Handshake::AddressDenied,
         Handshake::OriginDenied,
         Handshake::Untrusted,
+        Handshake::TokenDenied,
         Handshake::TimedOut,
         Handshake::BackendFailed,
         Handshake::Unavailable,
@@ -46,6 +49,7 @@ impl Handshake {
             Handshake::AddressDenied => "address_denied",
             Handshake::OriginDenied => "origin_denied",
             Handshake::Untrusted => "untrusted",
+            Handshake::TokenDenied => "token_denied",
             Handshake::TimedOut => "timed_out",
             Handshake::BackendFailed => "backend_failed",
             Handshake::Unavailable => "unavailable",

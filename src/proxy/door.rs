@@ -15,18 +15,22 @@ use tracing::{debug, warn};
 
 use super::Shared;
 use super::route::Route;
+use crate::close::CloseReason;
 use crate::link::proxy_protocol::Ends;
 use crate::link::{
     Answer, Caller, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, take_header, upgrade,
 };
 use crate::metrics::Handshake;
 use crate::probe;
-use crate::session::Session;
+use crate::session::{Session, Term};
 
 /// How long accepting rests when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client whose session is not open yet is waited for when the drain begins.
 const LATECOMER: Duration = Duration::from_secs(1);
+
+/// What both ends are told when the token of a client has expired.
+const EXPIRED: &str = "the token has expired";
 
 /// The number of a route, and its session that can begin; boxed, because every async function that passes a
 /// value on holds a copy of it.
@@ -213,12 +217,15 @@ impl Door {
         // What asked for no bridge is counted with the first one of its address.
         let metrics = self.routes[asked.into_inner() as usize].metrics();
         let result = match upgraded {
-            Ok(Opened { stream, early, route, dialled: Some(dialled) }) => {
+            Ok(Opened { stream, early, route, dialled: Some(dialled), until }) => {
                 metrics.accepted(begun.elapsed());
-                let session = self.routes[route].session(stream, &caller, &early, dialled, waker().await);
+                let mut session = self.routes[route].session(stream, &caller, &early, dialled, waker().await);
+                if let Some(until) = until {
+                    session.limit(Term { until, reason: CloseReason::Expired, words: EXPIRED });
+                }
                 return Some(Admitted::Session((route, Box::new(session))));
             }
-            Ok(Opened { stream, early, route, dialled: None }) => {
+            Ok(Opened { stream, early, route, dialled: None, .. }) => {
                 metrics.handshake(Handshake::Probe);
                 return self.probe(stream, &caller, &early, route);
             }
@@ -227,6 +234,7 @@ impl Door {
             Err(NotOpened::Refused(Refusal::Unavailable)) => Handshake::Unavailable,
             Err(NotOpened::Refused(Refusal::AddressDenied)) => Handshake::AddressDenied,
             Err(NotOpened::Refused(Refusal::OriginDenied)) => Handshake::OriginDenied,
+            Err(NotOpened::Refused(Refusal::TokenMissing | Refusal::TokenInvalid)) => Handshake::TokenDenied,
             Err(NotOpened::TimedOut) => Handshake::TimedOut,
             Err(NotOpened::Refused(_) | NotOpened::Broken) => Handshake::Rejected,
         };

@@ -188,6 +188,11 @@ impl Proxy {
     pub fn run(self) -> impl Future<Output = usize> {
         let Proxy { doors, shared, school, drain_window } = self;
         for (listener, door) in doors {
+            for route in &door.routes {
+                if let Some(watching) = route.entry.watch(shared.drain.clone()) {
+                    tokio::spawn(watching);
+                }
+            }
             shared.tasks.spawn(door.accept(listener));
         }
         tokio::spawn(watch(shared.clone(), school.clone()));

@@ -81,16 +81,17 @@ impl Route {
         if let Err(refusal) = wanted.upgrade {
             return Answer::Refuse(refusal);
         }
-        if let Err(refusal) = self.entry.look(&wanted, caller) {
-            return Answer::Refuse(refusal);
-        }
-        let offered = wanted.upgrade.unwrap_or_default();
+        let until = match self.entry.look(&wanted, caller) {
+            Ok(until) => until,
+            Err(refusal) => return Answer::Refuse(refusal),
+        };
+        let (offered, bearer) = self.entry.offered(wanted.upgrade.unwrap_or_default());
         if !has_room {
             return Answer::Refuse(Refusal::Unavailable);
         }
         if is_probe {
             let subprotocol = Some(probe::SUBPROTOCOL.to_owned());
-            return Answer::Open { route: index, dialled: None, subprotocol };
+            return Answer::Open { route: index, dialled: None, subprotocol, until };
         }
         // A bridge that names no subprotocols leaves the choice to a WebSocket backend.
         let ours = &self.bridge.subprotocols;
@@ -98,8 +99,8 @@ impl Route {
         let offers = if ours.is_empty() { offered } else { chosen.iter().cloned().collect() };
         match self.dial(&offers, caller).await {
             Some(dialled) => {
-                let subprotocol = chosen.or_else(|| dialled.subprotocol.clone());
-                Answer::Open { route: index, dialled: Some(dialled), subprotocol }
+                let subprotocol = chosen.or_else(|| dialled.subprotocol.clone()).or(bearer);
+                Answer::Open { route: index, dialled: Some(dialled), subprotocol, until }
             }
             None => Answer::Refuse(Refusal::BadGateway),
         }

@@ -49,7 +49,8 @@ impl Session {
         let beat = |party, side: &Side| side.beat_due().map(|at| (self.begun + at, Due::Beat(party)));
         let client = beat(Party::Client, &self.client);
         let backend = beat(Party::Backend, &self.backend);
-        [look, other, client, backend].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let term = self.term.as_ref().map(|term| (term.until, Due::Term));
+        [look, other, client, backend, term].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due, and sees to being woken for what will be; returns whether anything was done. `moved` says of
@@ -71,7 +72,7 @@ impl Session {
         if at > now {
             let at = match due {
                 Due::Beat(party) => self.side(party).wake_for_beat(at),
-                Due::Look | Due::GiveUp | Due::Leave => at,
+                Due::Look | Due::GiveUp | Due::Leave | Due::Term => at,
             };
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
             // One that fires too early is set again then; data would otherwise have it set with every message.
@@ -97,6 +98,11 @@ impl Session {
             Due::GiveUp => {
                 for side in [&mut self.client, &mut self.backend] {
                     side.close(side.backlog() > 0);
+                }
+            }
+            Due::Term => {
+                if let Some(term) = self.term.take() {
+                    self.dismiss(term.reason, term.words);
                 }
             }
             Due::Leave => match self.drain {
@@ -176,6 +182,8 @@ enum Due {
     GiveUp,
     /// Ask the client to leave.
     Leave,
+    /// End what may last no longer.
+    Term,
 }
 
 /// How far the client's leaving has come, when natpulse drains.

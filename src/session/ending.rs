@@ -9,7 +9,18 @@ use crate::wire::websocket::CloseFrame;
 use crate::wire::{Decoder, Encoder};
 
 /// What both ends are told when somebody wants the session closed.
-const DISMISSED: &str = "closed by the operator";
+pub(super) const DISMISSED: &str = "closed by the operator";
+
+/// How long a session may last at most, and what both ends are told then.
+#[derive(Clone, Copy, Debug)]
+pub struct Term {
+    /// Its last moment.
+    pub until: Instant,
+    /// What it then ends for.
+    pub reason: CloseReason,
+    /// The same in words.
+    pub words: &'static str,
+}
 
 impl Session {
     /// A connection is gone without a goodbye.
@@ -51,16 +62,16 @@ impl Session {
         }
     }
 
-    /// Somebody wants the session closed: both ends are told, unless they have heard the last word already. A record that
-    /// is half written must not look whole.
-    pub(super) fn dismiss(&mut self) {
+    /// Ends the session from outside: both ends are told, unless they have heard the last word already. A record that is
+    /// half written must not look whole.
+    pub(super) fn dismiss(&mut self, reason: CloseReason, words: &str) {
         if self.client.output != Flow::Open && self.backend.output != Flow::Open {
             return;
         }
         for party in [Party::Client, Party::Backend] {
             match self.side(party).encoder.is_between_messages() {
-                true => self.end(party, CloseReason::Dismissed, DISMISSED),
-                false => self.cut(party, CloseReason::Dismissed, DISMISSED),
+                true => self.end(party, reason, words),
+                false => self.cut(party, reason, words),
             }
         }
         self.last_moved = Instant::now();

@@ -12,6 +12,7 @@ mod relay;
 mod side;
 mod vigil;
 
+pub use ending::Term;
 pub use side::Side;
 pub use vigil::Upkeep;
 
@@ -30,6 +31,7 @@ use crate::sessions::{Record, Sessions};
 use crate::wire::websocket::CloseFrame;
 use crate::wire::{Kind, WireError};
 use deadline::{Drain, Moved};
+use ending::DISMISSED;
 use relay::{Relayed, relay};
 use side::Flow;
 
@@ -103,6 +105,8 @@ pub struct Session {
     /// The first thing that made the session end.
     reason: Option<Box<Outcome>>,
     drain: Drain,
+    /// When it must end, if it must; boxed, because most sessions need not.
+    term: Option<Box<Term>>,
     /// Whether the backend died, and another connection may take its place.
     lacks_backend: bool,
     /// Whether a message has crossed since the clock was last looked at.
@@ -134,6 +138,7 @@ impl Session {
             buffered: 0,
             reason: None,
             drain: Drain::No,
+            term: None,
             lacks_backend: false,
             has_crossed: false,
             is_watching: false,
@@ -143,6 +148,13 @@ impl Session {
         };
         session.keep_alive(is_natpulse);
         session
+    }
+
+    /// Ends it when this is over, unless it has to end sooner.
+    pub fn limit(&mut self, term: Term) {
+        if self.term.as_ref().is_none_or(|known| known.until > term.until) {
+            self.term = Some(Box::new(term));
+        }
     }
 
     /// When it began.
@@ -170,7 +182,7 @@ impl Session {
                 }
             }
             if self.record.is_dismissed() {
-                self.dismiss();
+                self.dismiss(CloseReason::Dismissed, DISMISSED);
             }
             let done = self.poll(cx);
             self.count_buffered(self.client.backlog() + self.backend.backlog());

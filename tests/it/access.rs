@@ -3,6 +3,7 @@
 mod addresses;
 mod config;
 mod origins;
+mod tokens;
 
 use std::net::SocketAddr;
 
@@ -25,14 +26,26 @@ impl Scene {
         Scene::listening("ws://127.0.0.1:0/", settings).await
     }
 
+    /// The same for a bridge that listens there.
     async fn listening(listen: &str, settings: &str) -> Scene {
+        Scene::start(&[("b", listen, settings)]).await
+    }
+
+    /// Bridges at one address, `b` among them, by name, path and settings.
+    async fn with(bridges: &[(&str, &str, &str)]) -> Scene {
+        let listens: Vec<_> = bridges.iter().map(|(_, path, _)| format!("ws://127.0.0.1:0{path}")).collect();
+        let bridges =
+            bridges.iter().zip(&listens).map(|((name, _, settings), listen)| (*name, &**listen, *settings));
+        Scene::start(&bridges.collect::<Vec<_>>()).await
+    }
+
+    async fn start(bridges: &[(&str, &str, &str)]) -> Scene {
         let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let natpulse = Natpulse::start(&format!(
-            "[[bridge]]\nname = \"b\"\nlisten = \"{listen}\"\nbackend = \"tcp://{}\"\n{settings}\n",
-            backend.local_addr().unwrap()
-        ))
-        .await;
-        Scene { natpulse, backend }
+        let url = format!("tcp://{}", backend.local_addr().unwrap());
+        let bridges = bridges.iter().map(|(name, listen, settings)| {
+            format!("[[bridge]]\nname = \"{name}\"\nlisten = \"{listen}\"\nbackend = \"{url}\"\n{settings}\n")
+        });
+        Scene { natpulse: Natpulse::start(&bridges.collect::<String>()).await, backend }
     }
 
     /// What a client with this request is answered: the status, where it is none that opens a session.
@@ -66,22 +79,27 @@ impl Scene {
         }
     }
 
-    /// How many attempts had this result.
-    async fn counted(&self, result: &str) -> f64 {
-        self.natpulse.metrics().await
-            [&format!("natpulse_handshakes_total{{bridge=\"b\",result=\"{result}\"}}")]
+    /// How many there were of a kind, over all bridges.
+    async fn counted(&self, name: &str, result: &str) -> f64 {
+        let (name, result) = (format!("natpulse_{name}_total{{"), format!("result=\"{result}\""));
+        let metrics = self.natpulse.metrics().await;
+        let of_kind =
+            metrics.iter().filter(|(series, _)| series.starts_with(&name) && series.contains(&result));
+        of_kind.map(|(_, count)| count).sum()
     }
 
     /// Waits until so many attempts had this result: they are counted a moment after they are told.
     async fn counts(&self, result: &str, count: f64) {
-        within(&format!("{count} {result}"), async { while self.counted(result).await != count {} }).await;
+        within(&format!("{count} {result}"), async {
+            while self.counted("handshakes", result).await != count {}
+        })
+        .await;
     }
 
     /// As many connections reached the backend as `opens` has seen, and not one more.
     async fn dialled_nobody_else(self) {
-        let metrics = self.natpulse.metrics().await;
-        let dials = metrics["natpulse_backend_dials_total{bridge=\"b\",result=\"connected\"}"];
-        let accepted = metrics["natpulse_handshakes_total{bridge=\"b\",result=\"accepted\"}"];
+        let dials = self.counted("backend_dials", "connected").await;
+        let accepted = self.counted("handshakes", "accepted").await;
         assert_eq!(dials, accepted);
         self.natpulse.stop().await;
     }
