@@ -67,8 +67,14 @@ pub struct ConfigFile {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = PROBE_HELP)]
 pub struct Probe {
-    /// A natpulse beyond the network: ws://HOST:PORT/path of one of its bridges
+    /// A natpulse beyond the network: ws://HOST:PORT/path or wss://HOST:PORT/path of one of its bridges
     pub url: String,
+    /// The file with the roots of its certificate, as PEM [default: those of the system]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Believe whoever answers: anyone in between can pretend to be it
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure_skip_verify: bool,
     /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,

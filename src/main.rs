@@ -11,6 +11,7 @@ use natpulse::cli::{Cli, Command, Probe, Simulate, Top};
 use natpulse::config::{Config, ConfigError, Events, Log, LogFormat};
 use natpulse::events::{Queue, Sender};
 use natpulse::link::BackendUrl;
+use natpulse::link::tls::{ClientTls, Connector, HTTP, TlsError};
 use natpulse::metrics::Metrics;
 use natpulse::probe::{Measurement, measure};
 use natpulse::proxy::Proxy;
@@ -101,8 +102,11 @@ fn probed(probe: &Probe) -> ExitCode {
     });
     let measured = url.and_then(|url| {
         let mut out = std::io::stdout();
+        let (ca, insecure_skip_verify) = (probe.ca.clone(), probe.insecure_skip_verify);
+        let tls = ClientTls { ca, insecure_skip_verify, ..ClientTls::default() };
         let what = Measurement {
             url,
+            tls,
             min: probe.min,
             max: probe.max,
             probes: probe.probes,
@@ -226,7 +230,8 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let metrics = Metrics::new()?;
     let started = natpulse::networks::now();
     let (admin, bridges, window) = (config.admin.clone(), config.bridges.len(), config.server.drain_window);
-    let (queue, sender) = config.events.as_ref().map(|events| webhook(events, &metrics)).unzip();
+    let told = config.events.as_ref().map(|events| webhook(events, &metrics)).transpose()?;
+    let (queue, sender) = told.unzip();
     let proxy = Proxy::bind(config, &metrics, queue, raise_descriptor_limit()).await?;
     metrics.config_loaded(started);
     let drain = proxy.drain_token();
@@ -274,14 +279,15 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
 }
 
 /// Where events for the webhook wait, and who delivers them.
-fn webhook(events: &Events, metrics: &Metrics) -> (Queue, Sender) {
-    let Events { webhook, secret, queue } = events;
+fn webhook(events: &Events, metrics: &Metrics) -> Result<(Queue, Sender), TlsError> {
+    let Events { webhook, tls, secret, queue } = events;
     if let Some(secret) = secret.as_ref().filter(|secret| secret.is_exposed) {
         warn!(file = %secret.file.display(), "everyone on this machine may read events.secret_file");
     }
     let queue = Queue::new(*queue, metrics.events());
     let secret = secret.as_ref().map(|secret| secret.text.clone().into_bytes());
-    (queue.clone(), Sender::new(queue, webhook.clone(), secret))
+    let tls = tls.as_ref().map(|tls| Connector::new(tls, &webhook.authority.host, Some(HTTP))).transpose()?;
+    Ok((queue.clone(), Sender::new(queue, webhook.clone(), tls, secret)))
 }
 
 async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -49,7 +49,7 @@ impl Access {
         let deny = reader.networks("deny").unwrap_or_default();
         let (for_websocket, for_networks) = match listen {
             Some(ListenUrl::Ws { .. }) | None => (None, None),
-            Some(ListenUrl::Tcp(_)) => (Some(NO_WEBSOCKET), None),
+            Some(ListenUrl::Tcp { .. }) => (Some(NO_WEBSOCKET), None),
             Some(ListenUrl::Unix(_)) => (Some(NO_WEBSOCKET), Some(NO_ADDRESSES)),
         };
         for (key, node) in set {

@@ -10,9 +10,10 @@ use super::heartbeat::{self, Carrier, Heartbeat};
 use super::reader::Reader;
 use super::source::{Node, Value};
 use super::{ConfigError, Origin};
-use super::{framing, preface};
+use super::{framing, preface, tls};
 use crate::heartbeat::Settings;
 use crate::link::proxy_protocol::Version;
+use crate::link::tls::{ClientTls, ServerTls};
 use crate::link::{BackendUrl, ListenUrl};
 use crate::session::RecordKind;
 use crate::wire::{Framing, Kind};
@@ -47,6 +48,8 @@ pub struct Bridge {
 pub struct Listen {
     /// Where.
     pub url: ListenUrl,
+    /// How clients are met with TLS, where they are.
+    pub tls: Option<ServerTls>,
     /// How a byte stream is cut into messages; of no meaning on a WebSocket.
     pub framing: Framing,
     /// How it is kept alive.
@@ -61,6 +64,8 @@ pub struct Listen {
 pub struct Backend {
     /// Whom.
     pub url: BackendUrl,
+    /// How it is met with TLS, where it is.
+    pub tls: Option<ClientTls>,
     /// How a byte stream is cut into messages; of no meaning on a WebSocket.
     pub framing: Framing,
     /// How it is kept alive.
@@ -97,7 +102,8 @@ pub(super) fn read_all(node: Node, heartbeat: &Settings, errors: &mut Vec<Config
         let Some(bridge) = read(&path, node, heartbeat, errors) else {
             continue;
         };
-        errors.extend(preface::disagreement(&bridges, &bridge, &path, listen));
+        errors.extend(preface::disagreement(&bridges, &bridge, &path, listen.clone()));
+        errors.extend(tls::disagreement(&bridges, &bridge, &path, listen));
         bridges.push(bridge);
     }
     bridges
@@ -123,29 +129,51 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
         name
     });
     reader.finish();
-    let listen = listen.and_then(|node| {
+    let listen_origin = listen.as_ref().map_or(Origin::Nowhere, |node| node.origin.clone());
+    let mut listen = listen.and_then(|node| {
         let is_stream = |url: &ListenUrl| !matches!(url, ListenUrl::Ws { .. });
-        let (path, more) = (format!("{path}.listen"), preface::read_listen);
+        let path = format!("{path}.listen");
+        let more = |reader: &mut Reader<'_>, url: Option<&ListenUrl>| {
+            (preface::read_listen(reader, url), reader.take("tls"))
+        };
         read_end(&path, node, heartbeat, message, ListenUrl::parse, is_stream, more, errors)
     });
     let mut framing_origin = Origin::Nowhere;
-    let backend = backend.and_then(|node| {
+    let mut backend = backend.and_then(|node| {
         framing_origin = node.get("framing").unwrap_or(&node).origin.clone();
-        let is_stream = |url: &BackendUrl| matches!(url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
-        let (path, more) = (format!("{path}.backend"), preface::read_backend);
+        let is_stream = |url: &BackendUrl| matches!(url, BackendUrl::Tcp { .. } | BackendUrl::Unix(_));
+        let path = format!("{path}.backend");
+        let more = |reader: &mut Reader<'_>, url: Option<&BackendUrl>| {
+            (preface::read_backend(reader, url), reader.take("tls"))
+        };
         read_end(&path, node, heartbeat, message, BackendUrl::parse, is_stream, more, errors)
     });
     let listen_url = listen.as_ref().map(|(url, ..)| url);
     let access = Access::read(&format!("{path}.access"), access, listen_url, errors);
+    let listen_tls = listen.as_mut().and_then(|end| {
+        let whose = (&end.0, listen_origin);
+        tls::read_listen(&format!("{path}.listen"), end.3.1.take(), whose, errors)
+    });
+    let backend_tls = backend.as_mut().and_then(|end| {
+        let host = end.0.tls_authority().map(|authority| authority.host.as_str());
+        tls::read_backend(&format!("{path}.backend"), end.3.1.take(), host, errors)
+    });
     let (listen, backend) = (listen?, backend?);
     let bridge = Bridge {
         name: name?,
-        listen: Listen { url: listen.0, framing: listen.1, heartbeat: listen.2, proxy_protocol: listen.3 },
+        listen: Listen {
+            url: listen.0,
+            tls: listen_tls,
+            framing: listen.1,
+            heartbeat: listen.2,
+            proxy_protocol: listen.3.0,
+        },
         backend: Backend {
             url: backend.0,
+            tls: backend_tls,
             framing: backend.1,
             heartbeat: backend.2,
-            proxy_protocol: backend.3,
+            proxy_protocol: backend.3.0,
         },
         message,
         max_message,
@@ -248,7 +276,7 @@ const MESSAGES: [(&str, RecordKind); 3] = [
 /// A raw stream has no messages: where it meets records, its pieces must be able to become some.
 fn check_pair(path: &str, bridge: &Bridge, origin: Origin, errors: &mut Vec<ConfigError>) {
     let is_stream = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
-        && matches!(bridge.backend.url, BackendUrl::Tcp(_) | BackendUrl::Unix(_));
+        && matches!(bridge.backend.url, BackendUrl::Tcp { .. } | BackendUrl::Unix(_));
     let (listen, backend) = (&bridge.listen.framing, &bridge.backend.framing);
     let is_senseless = |one: &Framing, other: &Framing| one.is_raw() && !other.takes_any_bytes();
     if is_stream && (is_senseless(listen, backend) || is_senseless(backend, listen)) {
@@ -292,9 +320,9 @@ impl Places {
         };
         let (place, ws_path) = match url {
             // Port 0 is a different port each time, except that WebSockets share it.
-            ListenUrl::Tcp(address) if address.port() == 0 => return,
-            ListenUrl::Ws { address, path } => (address.to_string(), Some(path)),
-            ListenUrl::Tcp(address) => (address.to_string(), None),
+            ListenUrl::Tcp { address, .. } if address.port() == 0 => return,
+            ListenUrl::Ws { address, path, .. } => (address.to_string(), Some(path)),
+            ListenUrl::Tcp { address, .. } => (address.to_string(), None),
             ListenUrl::Unix(path) => (path.display().to_string(), None),
         };
         let others = self.listeners.entry(place).or_default();

@@ -16,6 +16,7 @@ mod preface;
 mod reader;
 mod secret;
 mod source;
+mod tls;
 mod units;
 mod write;
 
@@ -179,7 +180,7 @@ impl Config {
             ("backend", "BACKEND", &arguments.backend, &arguments.backend_framing),
         ] {
             let mut end = vec![("url", Node::argument(argument, url))];
-            let is_stream = url.starts_with("tcp:") || url.starts_with("unix:");
+            let is_stream = ["tcp:", "tls:", "unix:"].iter().any(|scheme| url.starts_with(scheme));
             let common = arguments.framing.as_ref().filter(|_| is_stream);
             if let Some(framing) = framing.as_ref().or(common) {
                 end.push(("framing", Node::argument("--framing", framing)));
@@ -217,8 +218,9 @@ impl Config {
     /// What is allowed, and yet should be known to whoever runs it: a line each, which names the bridge and the key.
     pub fn warnings(&self) -> Vec<String> {
         let of = |bridge: &Bridge| {
-            let name = bridge.name.clone();
-            bridge.access.warnings().into_iter().map(move |warning| format!("bridge {name}: {warning}"))
+            let (name, tls) = (bridge.name.clone(), tls::warnings(bridge));
+            let warnings = bridge.access.warnings().into_iter().chain(tls);
+            warnings.map(move |warning| format!("bridge {name}: {warning}"))
         };
         self.bridges.iter().flat_map(of).collect()
     }

@@ -43,7 +43,7 @@ pub(super) fn disagreement(
 ) -> Option<ConfigError> {
     let address = |bridge: &Bridge| match bridge.listen.url {
         ListenUrl::Ws { address, .. } => Some(address),
-        ListenUrl::Tcp(_) | ListenUrl::Unix(_) => None,
+        ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => None,
     };
     let ours = address(bridge)?;
     let other = others.iter().find(|other| {

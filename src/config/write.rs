@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::tls::{write_backend, write_client, write_listen};
 use super::units::{write_duration, write_size};
 use super::{Bridge, Config, Events, FORMATS, LEVELS, Networks, heartbeat, preface};
 use crate::link::{BackendUrl, ListenUrl};
@@ -34,8 +35,11 @@ impl fmt::Display for Config {
         if let Some(directory) = directory {
             writeln!(f, "directory = {}", quoted(&directory.display()))?;
         }
-        if let Some(Events { webhook, secret, queue }) = &self.events {
+        if let Some(Events { webhook, tls, secret, queue }) = &self.events {
             writeln!(f, "\n[events]\nwebhook = {}", quoted(webhook))?;
+            if let Some(tls) = tls.as_ref().map(write_client).filter(|text| !text.is_empty()) {
+                writeln!(f, "tls = {tls}")?;
+            }
             if let Some(secret) = secret {
                 writeln!(f, "secret_file = {}", quoted(&secret.file.display()))?;
             }
@@ -53,9 +57,11 @@ fn write_bridge(f: &mut fmt::Formatter<'_>, bridge: &Bridge) -> fmt::Result {
     };
     let (listen_beat, backend_beat) =
         (heartbeat::write(&bridge.listen.heartbeat), heartbeat::write(&bridge.backend.heartbeat));
+    let listen_tls = bridge.listen.tls.as_ref().map(write_listen).unwrap_or_default();
+    let backend_tls = bridge.backend.tls.as_ref().map(write_backend).unwrap_or_default();
     let (listen_more, backend_more) = (
-        preface::write_listen(&bridge.listen.proxy_protocol),
-        preface::write_backend(bridge.backend.proxy_protocol),
+        listen_tls + &preface::write_listen(&bridge.listen.proxy_protocol),
+        backend_tls + &preface::write_backend(bridge.backend.proxy_protocol),
     );
     writeln!(f, "\n[[bridge]]\nname = \"{}\"", bridge.name)?;
     match &bridge.listen.url {
@@ -63,7 +69,7 @@ fn write_bridge(f: &mut fmt::Formatter<'_>, bridge: &Bridge) -> fmt::Result {
             let url = quoted(&bridge.listen.url);
             writeln!(f, "listen = {{ url = {url}, heartbeat = {listen_beat}{listen_more} }}")?;
         }
-        ListenUrl::Tcp(_) | ListenUrl::Unix(_) => {
+        ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => {
             let (url, framing) = (quoted(&bridge.listen.url), &bridge.listen.framing);
             writeln!(
                 f,
@@ -76,7 +82,7 @@ fn write_bridge(f: &mut fmt::Formatter<'_>, bridge: &Bridge) -> fmt::Result {
             let url = quoted(&bridge.backend.url);
             writeln!(f, "backend = {{ url = {url}, heartbeat = {backend_beat}{backend_more} }}")?;
         }
-        BackendUrl::Tcp(_) | BackendUrl::Unix(_) => {
+        BackendUrl::Tcp { .. } | BackendUrl::Unix(_) => {
             let (url, framing) = (quoted(&bridge.backend.url), &bridge.backend.framing);
             writeln!(
                 f,

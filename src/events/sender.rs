@@ -18,7 +18,8 @@ use tracing::{debug, info, warn};
 use super::Queue;
 use super::body::{body, signature};
 use super::courier::{Batch, Step};
-use crate::link::WebhookUrl;
+use crate::link::tls::Connector;
+use crate::link::{Stream, WebhookUrl};
 use crate::metrics::Delivery;
 
 /// How long the receiver may take to answer, from the dial on.
@@ -34,6 +35,7 @@ const SIGNATURE: &str = "natpulse-signature";
 pub struct Sender {
     queue: Queue,
     url: WebhookUrl,
+    tls: Option<Connector>,
     secret: Option<Vec<u8>>,
     connection: Option<Connection>,
     /// Whether the last request was in vain.
@@ -50,9 +52,9 @@ struct Connection {
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 impl Sender {
-    /// Will deliver to `url`, with signatures if there is a secret.
-    pub fn new(queue: Queue, url: WebhookUrl, secret: Option<Vec<u8>>) -> Sender {
-        Sender { queue, url, secret, connection: None, is_failing: false }
+    /// Will deliver to `url`, over TLS if there is a connector, and with signatures if there is a secret.
+    pub fn new(queue: Queue, url: WebhookUrl, tls: Option<Connector>, secret: Option<Vec<u8>>) -> Sender {
+        Sender { queue, url, tls, secret, connection: None, is_failing: false }
     }
 
     /// Delivers until nothing waits any more after `is_over` was cancelled, or until so much time has passed since
@@ -143,7 +145,7 @@ impl Sender {
         };
         let mut connection = match kept {
             Some(kept) => kept,
-            None => connect(&self.url).await?,
+            None => connect(&self.url, self.tls.as_ref()).await?,
         };
         let mut request = Request::post(&self.url.path_and_query)
             .header(HOST, self.url.authority.to_string())
@@ -157,9 +159,13 @@ impl Sender {
     }
 }
 
-async fn connect(url: &WebhookUrl) -> Result<Connection, Error> {
+async fn connect(url: &WebhookUrl, tls: Option<&Connector>) -> Result<Connection, Error> {
     let stream = TcpStream::connect((url.authority.host.as_str(), url.authority.port)).await?;
-    stream.set_nodelay(true)?;
+    let stream = Stream::tcp(stream)?;
+    let stream = match tls {
+        Some(tls) => tls.connect(stream).await?,
+        None => stream,
+    };
     let (requests, driver) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(async move {
         // Whoever waits for an answer is told the same.

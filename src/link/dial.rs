@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::endpoint::Authority;
 use super::preface::introduce;
+use super::tls::Connector;
 use super::upgrade::{MAX_HEADER, NATPULSE, has_token};
 use super::{BackendUrl, Echo, Stream};
 
@@ -83,6 +84,8 @@ pub struct Call<'a> {
     pub longest: u64,
     /// The PROXY header that it is sent before anything else; empty where it is sent none.
     pub preface: &'a [u8],
+    /// Who does the TLS handshake, where there is one.
+    pub tls: Option<&'a Connector>,
 }
 
 /// Dials a backend.
@@ -93,14 +96,15 @@ pub async fn dial(call: &Call<'_>) -> Result<Dialled, DialError> {
     let mut stream = match call.url {
         BackendUrl::Echo => Stream::Echo(Box::new(Echo::new(call.longest))),
         BackendUrl::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
-        BackendUrl::Tcp(authority) | BackendUrl::Ws { authority, .. } => connect(authority).await?,
+        BackendUrl::Tcp { authority, .. } | BackendUrl::Ws { authority, .. } => connect(authority).await?,
     };
     introduce(&mut stream, call.preface).await?;
+    let stream = secure(stream, call.tls).await?;
     match call.url {
-        BackendUrl::Ws { authority, path_and_query } => {
+        BackendUrl::Ws { authority, path_and_query, .. } => {
             shake_hands(stream, authority, path_and_query, call.subprotocols).await
         }
-        BackendUrl::Echo | BackendUrl::Unix(_) | BackendUrl::Tcp(_) => {
+        BackendUrl::Echo | BackendUrl::Unix(_) | BackendUrl::Tcp { .. } => {
             Ok(Dialled { stream, early: Bytes::new(), subprotocol: None, is_natpulse: false })
         }
     }
@@ -117,14 +121,24 @@ pub async fn dial_at(
     path_and_query: &str,
     subprotocols: &[String],
     preface: &[u8],
+    tls: Option<&Connector>,
 ) -> Result<Dialled, DialError> {
     let mut stream = Stream::tcp(TcpStream::connect(address).await?)?;
     introduce(&mut stream, preface).await?;
+    let stream = secure(stream, tls).await?;
     shake_hands(stream, authority, path_and_query, subprotocols).await
 }
 
 async fn connect(authority: &Authority) -> io::Result<Stream> {
     Stream::tcp(TcpStream::connect((authority.host.as_str(), authority.port)).await?)
+}
+
+/// Does the TLS handshake, where there is one. In a box, because it needs more memory than all else here.
+async fn secure(stream: Stream, tls: Option<&Connector>) -> io::Result<Stream> {
+    match tls {
+        Some(tls) => Box::pin(tls.connect(stream)).await,
+        None => Ok(stream),
+    }
 }
 
 /// The opening handshake from the client's side (RFC 6455 section 4.1).

@@ -9,15 +9,22 @@ use hyper::Uri;
 /// The transport below an end that is a byte stream, or the address that WebSockets share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenUrl {
-    /// `ws://ADDRESS:PORT/path`
+    /// `ws://ADDRESS:PORT/path`, or `wss:`
     Ws {
         /// The address to bind.
         address: SocketAddr,
         /// The path that clients must ask for.
         path: String,
+        /// Whether it is `wss:`.
+        is_tls: bool,
     },
-    /// `tcp://ADDRESS:PORT`
-    Tcp(SocketAddr),
+    /// `tcp://ADDRESS:PORT`, or `tls:`
+    Tcp {
+        /// The address to bind.
+        address: SocketAddr,
+        /// Whether it is `tls:`.
+        is_tls: bool,
+    },
     /// `unix:///path`
     Unix(PathBuf),
 }
@@ -25,28 +32,37 @@ pub enum ListenUrl {
 /// Whom to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackendUrl {
-    /// `ws://HOST:PORT/path?query`
+    /// `ws://HOST:PORT/path?query`, or `wss:`
     Ws {
         /// Host and port; the host is resolved at each dial.
         authority: Authority,
         /// What to ask for.
         path_and_query: String,
+        /// Whether it is `wss:`.
+        is_tls: bool,
     },
-    /// `tcp://HOST:PORT`
-    Tcp(Authority),
+    /// `tcp://HOST:PORT`, or `tls:`
+    Tcp {
+        /// Host and port; the host is resolved at each dial.
+        authority: Authority,
+        /// Whether it is `tls:`.
+        is_tls: bool,
+    },
     /// `unix:///path`
     Unix(PathBuf),
     /// `echo:`, the built-in echo service.
     Echo,
 }
 
-/// Whom to tell what happens: `http://HOST:PORT/path?query`
+/// Whom to tell what happens: `http://HOST:PORT/path?query`, or `https:`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookUrl {
     /// Host and port; the host is resolved at each dial.
     pub authority: Authority,
     /// What to post to.
     pub path_and_query: String,
+    /// Whether it is `https:`.
+    pub is_tls: bool,
 }
 
 /// A host name or address, and a port.
@@ -59,13 +75,14 @@ pub struct Authority {
 }
 
 /// What a listen URL must look like.
-const LISTEN_RULE: &str = "ws://ADDRESS:PORT/path, tcp://ADDRESS:PORT or unix:///path, where ADDRESS is an IP \
-                           address or localhost";
+const LISTEN_RULE: &str = "ws://ADDRESS:PORT/path, wss://ADDRESS:PORT/path, tcp://ADDRESS:PORT, tls://ADDRESS:PORT or \
+                           unix:///path, where ADDRESS is an IP address or localhost";
 /// What a backend URL must look like.
-const BACKEND_RULE: &str = "tcp://HOST:PORT, ws://HOST:PORT/path, unix:///path or echo:";
+const BACKEND_RULE: &str =
+    "tcp://HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/path, wss://HOST:PORT/path, unix:///path or echo:";
 
 /// What a webhook's URL must look like.
-const WEBHOOK_RULE: &str = "http://HOST:PORT/path";
+const WEBHOOK_RULE: &str = "http://HOST:PORT/path or https://HOST:PORT/path";
 
 impl ListenUrl {
     /// Reads a URL.
@@ -73,7 +90,6 @@ impl ListenUrl {
     /// # Errors
     /// The rule that it breaks.
     pub fn parse(text: &str) -> Result<ListenUrl, String> {
-        refuse_tls(text)?;
         if let Some(path) = unix_path(text) {
             return path.map(ListenUrl::Unix);
         }
@@ -81,20 +97,41 @@ impl ListenUrl {
         let uri: Uri = text.parse().map_err(|_| rule())?;
         let address = address(&uri).ok_or_else(rule)?;
         match uri.scheme_str() {
-            Some("ws") if uri.query().is_none() => Ok(ListenUrl::Ws { address, path: uri.path().to_owned() }),
-            Some("tcp") if is_bare(&uri) => Ok(ListenUrl::Tcp(address)),
+            Some(scheme @ ("ws" | "wss")) if uri.query().is_none() => {
+                Ok(ListenUrl::Ws { address, path: uri.path().to_owned(), is_tls: scheme == "wss" })
+            }
+            Some(scheme @ ("tcp" | "tls")) if is_bare(&uri) => {
+                Ok(ListenUrl::Tcp { address, is_tls: scheme == "tls" })
+            }
             _ => Err(rule()),
+        }
+    }
+
+    /// Whether clients speak TLS.
+    pub fn is_tls(&self) -> bool {
+        match self {
+            ListenUrl::Ws { is_tls, .. } | ListenUrl::Tcp { is_tls, .. } => *is_tls,
+            ListenUrl::Unix(_) => false,
         }
     }
 }
 
 impl BackendUrl {
+    /// The host and port of a backend that speaks TLS.
+    pub fn tls_authority(&self) -> Option<&Authority> {
+        match self {
+            BackendUrl::Ws { authority, is_tls: true, .. } | BackendUrl::Tcp { authority, is_tls: true } => {
+                Some(authority)
+            }
+            BackendUrl::Ws { .. } | BackendUrl::Tcp { .. } | BackendUrl::Unix(_) | BackendUrl::Echo => None,
+        }
+    }
+
     /// Reads a URL.
     ///
     /// # Errors
     /// The rule that it breaks.
     pub fn parse(text: &str) -> Result<BackendUrl, String> {
-        refuse_tls(text)?;
         if text == "echo:" {
             return Ok(BackendUrl::Echo);
         }
@@ -105,8 +142,13 @@ impl BackendUrl {
         let uri: Uri = text.parse().map_err(|_| rule())?;
         let authority = authority(&uri).ok_or_else(rule)?;
         match uri.scheme_str() {
-            Some("ws") => Ok(BackendUrl::Ws { authority, path_and_query: path_and_query(&uri) }),
-            Some("tcp") if is_bare(&uri) => Ok(BackendUrl::Tcp(authority)),
+            Some(scheme @ ("ws" | "wss")) => {
+                let path_and_query = path_and_query(&uri);
+                Ok(BackendUrl::Ws { authority, path_and_query, is_tls: scheme == "wss" })
+            }
+            Some(scheme @ ("tcp" | "tls")) if is_bare(&uri) => {
+                Ok(BackendUrl::Tcp { authority, is_tls: scheme == "tls" })
+            }
             _ => Err(rule()),
         }
     }
@@ -120,25 +162,13 @@ impl WebhookUrl {
     pub fn parse(text: &str) -> Result<WebhookUrl, String> {
         let rule = || WEBHOOK_RULE.to_owned();
         let uri: Uri = text.parse().map_err(|_| rule())?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                let advice = "TLS is not part of this release, so send to a proxy that adds it";
-                return Err(format!("{WEBHOOK_RULE}: {advice}"));
-            }
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             _ => return Err(rule()),
-        }
+        };
         let authority = authority(&uri).ok_or_else(rule)?;
-        Ok(WebhookUrl { authority, path_and_query: path_and_query(&uri) })
-    }
-}
-
-fn refuse_tls(text: &str) -> Result<(), String> {
-    match text.starts_with("wss:") || text.starts_with("tls:") {
-        true => {
-            Err("ws, tcp or unix: TLS is not part of this release, so end it in front of natpulse".into())
-        }
-        false => Ok(()),
+        Ok(WebhookUrl { authority, path_and_query: path_and_query(&uri), is_tls })
     }
 }
 
@@ -165,8 +195,12 @@ fn is_bare(uri: &Uri) -> bool {
 
 fn authority(uri: &Uri) -> Option<Authority> {
     let (text, written) = (uri.authority()?.as_str(), uri.host()?);
-    let default = (matches!(uri.scheme_str(), Some("ws" | "http")) && text == written).then_some(80);
-    let port = uri.port_u16().or(default)?;
+    let default = match uri.scheme_str() {
+        Some("ws" | "http") => Some(80),
+        Some("wss" | "https") => Some(443),
+        _ => None,
+    };
+    let port = uri.port_u16().or(default.filter(|_| text == written))?;
     let host = match written.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => host.parse::<Ipv6Addr>().is_ok().then_some(host)?,
         None => written,
@@ -192,11 +226,19 @@ impl fmt::Display for Authority {
     }
 }
 
+fn ws(is_tls: bool) -> &'static str {
+    if is_tls { "wss" } else { "ws" }
+}
+
+fn tcp(is_tls: bool) -> &'static str {
+    if is_tls { "tls" } else { "tcp" }
+}
+
 impl fmt::Display for ListenUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ListenUrl::Ws { address, path } => write!(f, "ws://{address}{path}"),
-            ListenUrl::Tcp(address) => write!(f, "tcp://{address}"),
+            ListenUrl::Ws { address, path, is_tls } => write!(f, "{}://{address}{path}", ws(*is_tls)),
+            ListenUrl::Tcp { address, is_tls } => write!(f, "{}://{address}", tcp(*is_tls)),
             ListenUrl::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
@@ -205,8 +247,10 @@ impl fmt::Display for ListenUrl {
 impl fmt::Display for BackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BackendUrl::Ws { authority, path_and_query } => write!(f, "ws://{authority}{path_and_query}"),
-            BackendUrl::Tcp(authority) => write!(f, "tcp://{authority}"),
+            BackendUrl::Ws { authority, path_and_query, is_tls } => {
+                write!(f, "{}://{authority}{path_and_query}", ws(*is_tls))
+            }
+            BackendUrl::Tcp { authority, is_tls } => write!(f, "{}://{authority}", tcp(*is_tls)),
             BackendUrl::Unix(path) => write!(f, "unix://{}", path.display()),
             BackendUrl::Echo => f.write_str("echo:"),
         }
@@ -215,7 +259,8 @@ impl fmt::Display for BackendUrl {
 
 impl fmt::Display for WebhookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path_and_query)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path_and_query)
     }
 }
 
@@ -235,6 +280,16 @@ mod tests {
         assert_eq!(BackendUrl::parse("ws://host/x").unwrap().to_string(), "ws://host:80/x");
         assert_eq!(WebhookUrl::parse("http://host?x=1").unwrap().to_string(), "http://host:80/?x=1");
         assert_eq!(WebhookUrl::parse("http://[::1]:8/x").unwrap().to_string(), "http://[::1]:8/x");
+        for url in ["wss://0.0.0.0:443/im", "tls://[::1]:80"] {
+            assert_eq!(ListenUrl::parse(url).unwrap().to_string(), url);
+            assert!(ListenUrl::parse(url).unwrap().is_tls());
+        }
+        for url in ["wss://db.internal:444/a?b=c", "tls://[::1]:9000"] {
+            assert_eq!(BackendUrl::parse(url).unwrap().to_string(), url);
+            assert!(BackendUrl::parse(url).unwrap().tls_authority().is_some());
+        }
+        assert_eq!(BackendUrl::parse("wss://host").unwrap().to_string(), "wss://host:443/");
+        assert_eq!(WebhookUrl::parse("https://host").unwrap().to_string(), "https://host:443/");
         assert_eq!(ListenUrl::parse("tcp://localhost:1").unwrap().to_string(), "tcp://127.0.0.1:1");
     }
 
@@ -249,7 +304,8 @@ mod tests {
             "tcp://1.2.3.4:5/path",
             "ws://1.2.3.4:5/?q",
             "udp://1.2.3.4:5",
-            "wss://1.2.3.4:5/",
+            "wss://1.2.3.4:5/?q",
+            "tls://1.2.3.4:5/path",
             "unix:relative",
             "echo:",
             "tcp://u@127.0.0.1:1",
@@ -262,7 +318,8 @@ mod tests {
             "host:1",
             "tcp://host",
             "ws://host:99999/",
-            "tls://host:1",
+            "tls://host",
+            "tls://host:1/path",
             "unix:",
             "echo:x",
             "ws://A[+:]:80/",
@@ -273,6 +330,5 @@ mod tests {
         for url in ["", "host:1", "/path", "http://", "http://host:99999/", "http://u@host/", "ws://host/"] {
             assert_eq!(WebhookUrl::parse(url).unwrap_err(), WEBHOOK_RULE, "{url}");
         }
-        assert!(WebhookUrl::parse("https://host/").unwrap_err().contains("TLS"));
     }
 }

@@ -9,6 +9,7 @@ mod preface;
 pub mod proxy_protocol;
 mod stream;
 mod tcp;
+pub mod tls;
 mod upgrade;
 
 pub use caller::{Caller, Secured};

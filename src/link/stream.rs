@@ -12,6 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::Tls;
 use super::{Echo, tcp};
 use crate::heartbeat::Path;
 
@@ -20,6 +21,8 @@ use crate::heartbeat::Path;
 pub enum Stream {
     /// TCP, with Nagle's algorithm off: what is written is complete.
     Tcp(TcpStream),
+    /// TCP with TLS on it, past the handshake.
+    Tls(Box<Tls>),
     /// A Unix domain socket.
     Unix(UnixStream),
     /// The built-in echo service.
@@ -50,6 +53,7 @@ impl Stream {
     pub fn is_broken(&self) -> bool {
         let error = match self {
             Stream::Tcp(stream) => stream.take_error(),
+            Stream::Tls(stream) => stream.tcp().take_error(),
             Stream::Unix(stream) => stream.take_error(),
             Stream::Echo(_) | Stream::Closed => return false,
         };
@@ -63,18 +67,12 @@ impl Stream {
 
     /// Our address and port, where that is TCP: what the peer has reached.
     pub fn reached(&self) -> Option<SocketAddr> {
-        match self {
-            Stream::Tcp(stream) => stream.local_addr().ok(),
-            Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
-        }
+        self.as_tcp()?.local_addr().ok()
     }
 
     /// The peer's address and port, where that is TCP.
     pub fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Stream::Tcp(stream) => stream.peer_addr().ok(),
-            Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
-        }
+        self.as_tcp()?.peer_addr().ok()
     }
 
     /// The peer's address, where that is TCP.
@@ -84,17 +82,14 @@ impl Stream {
 
     /// What the kernel knows about the way to the peer, where that is TCP.
     pub fn path(&self) -> Option<Path> {
-        match self {
-            Stream::Tcp(stream) => tcp::path(stream.as_fd()),
-            Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
-        }
+        tcp::path(self.as_tcp()?.as_fd())
     }
 
     /// Has the kernel probe a TCP connection after it was silent for `idle`, and again each `interval`: whole seconds, of
     /// which it wants at least one.
     /// What the probes find is ours to judge: the kernel gives up only after `give_up`.
     pub fn keep_alive(&self, idle: Duration, interval: Duration, give_up: Duration) {
-        if let Stream::Tcp(stream) = self {
+        if let Some(stream) = self.as_tcp() {
             let socket = SockRef::from(stream);
             let probes = TcpKeepalive::new()
                 .with_time(idle)
@@ -109,7 +104,7 @@ impl Stream {
     /// Has the kernel probe a window that the peer has closed at least every `pause`, a second at the shortest, where it
     /// can be told (since Linux 6.15). Each of its pauses is twice as long as the one before, up to two minutes.
     pub fn probe_window_every(&self, pause: Duration) {
-        if let Stream::Tcp(stream) = self {
+        if let Some(stream) = self.as_tcp() {
             tcp::set_longest_pause(stream.as_fd(), pause.max(Duration::from_secs(1)));
         }
     }
@@ -119,6 +114,7 @@ impl Stream {
         let mut byte = [MaybeUninit::uninit()];
         let peeked = match self {
             Stream::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Stream::Tls(stream) => return stream.is_gone(|| tcp::has_peer_ended(stream.tcp().as_fd())),
             Stream::Unix(stream) => SockRef::from(stream).peek(&mut byte),
             Stream::Echo(_) => return false,
             Stream::Closed => return true,
@@ -129,9 +125,50 @@ impl Stream {
         }
     }
 
+    /// Bytes that were taken and wait in front of the kernel: TLS cannot take back what it has encrypted.
+    pub fn unsent(&self) -> usize {
+        match self {
+            Stream::Tls(stream) => stream.unsent(),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => 0,
+        }
+    }
+
+    /// Drops these bytes, because the connection takes nothing more.
+    pub fn forget_unsent(&mut self) {
+        if let Stream::Tls(stream) = self {
+            stream.forget_unsent();
+        }
+    }
+
+    /// Whether the stream ended without the peer saying that this was all, as TLS has it said: somebody else may have ended
+    /// it.
+    pub fn was_cut_short(&self) -> bool {
+        match self {
+            Stream::Tls(stream) => stream.was_cut_short(),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => false,
+        }
+    }
+
+    /// Closes at once. A TLS peer is told, if it takes that at once.
+    pub fn close(&mut self) {
+        if let Stream::Tls(stream) = self {
+            stream.part();
+        }
+        *self = Stream::Closed;
+    }
+
+    /// The TCP connection below, where there is one.
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Stream::Tcp(stream) => Some(stream),
+            Stream::Tls(stream) => Some(stream.tcp()),
+            Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
+        }
+    }
+
     /// Closes at once; over TCP the peer sees a reset, so that it cannot take what it has for the whole.
     pub fn abort(&mut self) {
-        if let Stream::Tcp(stream) = self {
+        if let Some(stream) = self.as_tcp() {
             // It fails only on a socket that is no longer connected, which needs no reset.
             let _ = stream.set_zero_linger();
         }
@@ -143,6 +180,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Echo(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
             Stream::Closed => Poll::Ready(Ok(())),
@@ -154,6 +192,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Echo(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
             Stream::Closed => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
@@ -167,6 +206,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Echo(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
             Stream::Closed => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
@@ -177,14 +217,18 @@ impl AsyncWrite for Stream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // No variant buffers anything outside the kernel.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+            // No other variant buffers anything outside the kernel.
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Echo(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
             Stream::Closed => Poll::Ready(Ok(())),

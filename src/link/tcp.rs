@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::heartbeat::Path;
 
 /// Fields of `struct tcp_info`, by their offset in bytes (linux/tcp.h; it only ever grows at its end).
+const STATE: usize = 0;
 const PROBES: usize = 3;
 const UNACKED: usize = 24;
 const LAST_ACK_RECV: usize = 56;
@@ -14,8 +15,31 @@ const SND_WND: usize = 228;
 /// As much of it as we read. `tcpi_snd_wnd` is there since Linux 5.4.
 const SIZE: usize = SND_WND + 4;
 
+/// The state of a connection whose peer has ended its direction (include/net/tcp_states.h).
+const CLOSE_WAIT: u8 = 8;
+
+/// Whether the peer has ended its direction, though what it sent before may not have been read.
+pub(super) fn has_peer_ended(socket: BorrowedFd<'_>) -> bool {
+    info(socket).is_some_and(|info| info[STATE] == CLOSE_WAIT)
+}
+
 /// Asks the kernel; `None` where the socket is not TCP, or not connected any more.
 pub(super) fn path(socket: BorrowedFd<'_>) -> Option<Path> {
+    let info = info(socket)?;
+    let field = |at: usize| {
+        let bytes = info[at..at + 4].try_into().expect("four bytes");
+        u32::from_ne_bytes(bytes)
+    };
+    Some(Path {
+        ack_age: Duration::from_millis(field(LAST_ACK_RECV).into()),
+        in_flight: field(UNACKED) > 0,
+        unsent: field(NOTSENT_BYTES) > 0,
+        window: field(SND_WND),
+        window_probes: info[PROBES],
+    })
+}
+
+fn info(socket: BorrowedFd<'_>) -> Option<[u8; SIZE]> {
     let mut info = [0_u8; SIZE];
     let mut length = SIZE as libc::socklen_t;
     #[expect(unsafe_code, reason = "no maintained crate asks for TCP_INFO")]
@@ -30,18 +54,7 @@ pub(super) fn path(socket: BorrowedFd<'_>) -> Option<Path> {
             &raw mut length,
         )
     };
-    let field = |at: usize| {
-        let bytes = info[at..at + 4].try_into().expect("four bytes");
-        u32::from_ne_bytes(bytes)
-    };
-    let is_known = failed == 0 && length as usize >= NOTSENT_BYTES + 4;
-    is_known.then(|| Path {
-        ack_age: Duration::from_millis(field(LAST_ACK_RECV).into()),
-        in_flight: field(UNACKED) > 0,
-        unsent: field(NOTSENT_BYTES) > 0,
-        window: field(SND_WND),
-        window_probes: info[PROBES],
-    })
+    (failed == 0 && length as usize >= NOTSENT_BYTES + 4).then_some(info)
 }
 
 /// The option's number (linux/tcp.h, since 6.15; `libc` does not have it).

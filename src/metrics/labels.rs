@@ -19,6 +19,8 @@ pub enum Handshake {
     Untrusted,
     /// It has no valid token (401).
     TokenDenied,
+    /// There was no agreement on TLS, or the client had no certificate that lets it in.
+    TlsFailed,
     /// The request did not come in time (408).
     TimedOut,
     /// The backend could not be dialled (502).
@@ -28,7 +30,7 @@ pub enum Handshake {
 }
 
 impl Handshake {
-    pub(super) const ALL: [Handshake; 10] = [
+    pub(super) const ALL: [Handshake; 11] = [
         Handshake::Accepted,
         Handshake::Probe,
         Handshake::Rejected,
@@ -36,6 +38,7 @@ impl Handshake {
         Handshake::OriginDenied,
         Handshake::Untrusted,
         Handshake::TokenDenied,
+        Handshake::TlsFailed,
         Handshake::TimedOut,
         Handshake::BackendFailed,
         Handshake::Unavailable,
@@ -50,6 +53,7 @@ impl Handshake {
             Handshake::OriginDenied => "origin_denied",
             Handshake::Untrusted => "untrusted",
             Handshake::TokenDenied => "token_denied",
+            Handshake::TlsFailed => "tls_failed",
             Handshake::TimedOut => "timed_out",
             Handshake::BackendFailed => "backend_failed",
             Handshake::Unavailable => "unavailable",

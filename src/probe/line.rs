@@ -57,7 +57,8 @@ impl Line {
             .map_err(io::Error::other)?;
         let mut frame = Vec::new();
         batch.copy_unsent(input.bytes, 0, &mut frame);
-        self.stream.write_all(&frame).await
+        self.stream.write_all(&frame).await?;
+        self.stream.flush().await
     }
 
     /// Waits for what comes next. Nothing is lost if this is dropped.
@@ -101,7 +102,8 @@ impl Line {
     pub(super) async fn pong(&mut self, payload: &[u8]) -> io::Result<()> {
         let mut frame = Vec::new();
         websocket::control_frame(self.role, ControlOp::Pong, payload, &mut frame);
-        self.stream.write_all(&frame).await
+        self.stream.write_all(&frame).await?;
+        self.stream.flush().await
     }
 
     /// Says goodbye and hangs up.

@@ -1,6 +1,7 @@
 //! `natpulse probe`: how long the network that one sits in keeps a silent connection.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -8,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::report::{self, COLUMNS, Range};
 use super::{Event, ProbeError, Prober, Target};
 use crate::heartbeat::{NetworkKey, Outcome, Policy, Settings};
+use crate::link::tls::{ClientTls, Connector, HTTP};
 use crate::link::{Authority, BackendUrl};
 use crate::networks::{Networks, Seat};
 
@@ -16,6 +18,8 @@ use crate::networks::{Networks, Seat};
 pub struct Measurement {
     /// The natpulse at the far end.
     pub url: BackendUrl,
+    /// Whom to believe, where that is `wss:`.
+    pub tls: ClientTls,
     /// The shortest silence that is tried.
     pub min: Duration,
     /// The longest silence that is tried.
@@ -49,11 +53,20 @@ const TICK: Duration = Duration::from_millis(250);
 /// # Errors
 /// Why there is no result, for a person to read.
 pub async fn measure(what: &Measurement, out: &mut impl Write) -> Result<(), String> {
-    let BackendUrl::Ws { authority, path_and_query } = &what.url else {
-        return Err("a probe needs a natpulse that listens on ws://HOST:PORT/path".to_owned());
+    let BackendUrl::Ws { authority, path_and_query, is_tls } = &what.url else {
+        return Err(
+            "a probe needs a natpulse that listens on ws://HOST:PORT/path or wss://HOST:PORT/path".to_owned()
+        );
     };
     // The seat keeps the network in its table.
-    let (mut prober, _seat) = reach(what, authority, path_and_query).await?;
+    let connector = match is_tls {
+        true => {
+            let connector = Connector::new(&what.tls, &authority.host, Some(HTTP));
+            Some(Arc::new(connector.map_err(|error| error.to_string())?))
+        }
+        false => None,
+    };
+    let (mut prober, _seat) = reach(what, authority, path_and_query, connector.as_ref()).await?;
     let range = Range { min: what.min, max: what.max };
     let begun = Instant::now();
     let mut screen = Screen { out, is_live: what.is_terminal && !what.is_json, is_quiet: what.is_json };
@@ -113,6 +126,7 @@ async fn reach(
     what: &Measurement,
     authority: &Authority,
     path_and_query: &str,
+    tls: Option<&Arc<Connector>>,
 ) -> Result<(Prober, Seat), String> {
     let resolved = tokio::net::lookup_host((authority.host.as_str(), authority.port)).await;
     let addresses = resolved.map_err(|error| format!("cannot resolve {}: {error}", authority.host))?;
@@ -121,12 +135,8 @@ async fn reach(
         let networks = Networks::new(settings(what), 1);
         let seat = networks.join(NetworkKey::named("here"), address.ip(), true).seat;
         let probing = seat.probing().ok_or("at least one probe is needed")?;
-        let target = Target {
-            address,
-            authority: authority.clone(),
-            path_and_query: path_and_query.to_owned(),
-            preface: Vec::new(),
-        };
+        let (authority, path_and_query) = (authority.clone(), path_and_query.to_owned());
+        let target = Target { address, authority, path_and_query, preface: Vec::new(), tls: tls.cloned() };
         let mut prober = Prober::new(probing, target, None);
         match prober.open().await {
             Ok(()) => return Ok((prober, seat)),

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout};
@@ -14,6 +15,7 @@ use super::SUBPROTOCOL;
 use super::line::{Heard, Line};
 use super::word::{Far, Instance, Near};
 use crate::heartbeat::{Outcome, Settings};
+use crate::link::tls::Connector;
 use crate::link::{Authority, DialError, dial_at};
 use crate::wire::websocket::Role;
 
@@ -28,6 +30,8 @@ pub struct Target {
     pub path_and_query: String,
     /// The PROXY header that stands in front of it, if any.
     pub preface: Vec<u8>,
+    /// Who does the TLS handshake, where there is one.
+    pub tls: Option<Arc<Connector>>,
 }
 
 /// Why there is no probe connection.
@@ -103,7 +107,8 @@ impl Target {
     async fn shake_hands(&self) -> Result<Connection, ProbeError> {
         let begun = Instant::now();
         let offered = [SUBPROTOCOL.to_owned()];
-        let dialled = dial_at(self.address, &self.authority, &self.path_and_query, &offered, &self.preface);
+        let Target { address, authority, path_and_query, preface, tls } = self;
+        let dialled = dial_at(*address, authority, path_and_query, &offered, preface, tls.as_deref());
         let dialled = dialled.await.map_err(ProbeError::Dial)?;
         if dialled.subprotocol.is_none() {
             return Err(ProbeError::NotNatpulse);

@@ -17,6 +17,7 @@ use super::Shared;
 use super::route::Route;
 use crate::close::CloseReason;
 use crate::link::proxy_protocol::Ends;
+use crate::link::tls::Acceptor;
 use crate::link::{
     Answer, Caller, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, take_header, upgrade,
 };
@@ -49,6 +50,8 @@ enum Admitted {
 pub(super) struct Door {
     pub(super) routes: Vec<Route>,
     pub(super) shared: Arc<Shared>,
+    /// Who does the TLS handshakes, where there are any.
+    pub(super) tls: Option<Arc<Acceptor>>,
 }
 
 impl Door {
@@ -120,10 +123,11 @@ impl Door {
     fn opening(self: Arc<Self>, stream: Stream, has_room: bool) -> Opening {
         Box::pin(async move {
             let opening = async {
+                let begun = Instant::now();
                 let (stream, caller) = self.receive(stream).await?;
                 match self.routes[0].bridge.listen.url {
-                    ListenUrl::Ws { .. } => self.handshake(stream, caller, has_room).await,
-                    ListenUrl::Tcp(_) | ListenUrl::Unix(_) => self.open(stream, &caller).await,
+                    ListenUrl::Ws { .. } => self.handshake(stream, caller, begun, has_room).await,
+                    ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => self.open(stream, &caller).await,
                 }
             };
             let mut opening = pin!(opening);
@@ -145,7 +149,23 @@ impl Door {
             self.routes[0].metrics().handshake(result);
             return None;
         }
-        Some((stream, caller))
+        let Some(tls) = &self.tls else {
+            return Some((stream, caller));
+        };
+        // In a box, because it needs more memory than all else here.
+        let result = match timeout(self.shared.handshake_timeout, Box::pin(tls.accept(stream))).await {
+            Ok(Ok((stream, secured))) => {
+                caller.secured = secured.map(Box::new);
+                return Some((stream, caller));
+            }
+            Ok(Err(error)) => {
+                debug!(client = ?caller.address, %error, "no TLS");
+                Handshake::TlsFailed
+            }
+            Err(_) => Handshake::TimedOut,
+        };
+        self.routes[0].metrics().handshake(result);
+        None
     }
 
     /// Learns from a proxy whom it speaks for.
@@ -198,8 +218,14 @@ impl Door {
         }
     }
 
-    async fn handshake(&self, stream: Stream, caller: Caller, has_room: bool) -> Option<Admitted> {
-        let begun = Instant::now();
+    /// The opening handshake of a WebSocket, with a client who connected at `begun`.
+    async fn handshake(
+        &self,
+        stream: Stream,
+        caller: Caller,
+        begun: Instant,
+        has_room: bool,
+    ) -> Option<Admitted> {
         let asked = AtomicU64::new(0);
         let decide = async |wanted: Wanted| {
             let Some(index) = self.find(&wanted.path) else {
@@ -213,7 +239,8 @@ impl Door {
             self.routes[index].answer(index, wanted, &caller, has_room).await
         };
         let Shared { handshake_timeout, instance, .. } = *self.shared;
-        let upgraded = upgrade(stream, handshake_timeout, instance, decide).await;
+        let patience = handshake_timeout.saturating_sub(begun.elapsed());
+        let upgraded = upgrade(stream, patience, instance, decide).await;
         // What asked for no bridge is counted with the first one of its address.
         let metrics = self.routes[asked.into_inner() as usize].metrics();
         let result = match upgraded {
@@ -262,7 +289,7 @@ impl Door {
                 let prefix = path.strip_suffix('*').filter(|prefix| wanted.starts_with(prefix))?;
                 Some((prefix.len(), index))
             }
-            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => None,
+            ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => None,
         };
         self.routes.iter().enumerate().filter_map(fit).max_by_key(|(fit, _)| *fit).map(|(_, index)| index)
     }

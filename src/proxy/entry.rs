@@ -73,7 +73,7 @@ impl Entry {
             address: caller.address.map(|address| address.ip()),
             headers: &wanted.headers,
             query: wanted.query.as_deref(),
-            is_tls: false,
+            is_tls: caller.secured.is_some(),
         };
         let bearer = self.bearer.as_ref().map(|kept| kept.current());
         let now = now();

@@ -2,6 +2,7 @@
 
 mod door;
 mod entry;
+mod keyring;
 mod redial;
 mod route;
 mod school;
@@ -27,6 +28,7 @@ use crate::probe::{self, Instance};
 use crate::session::{Ended, Session};
 use crate::sessions::{self, Sessions};
 use door::Door;
+use keyring::Keyring;
 use redial::Redial;
 use route::Route;
 use school::School;
@@ -56,6 +58,7 @@ pub struct Proxy {
     doors: Vec<(Listener, Arc<Door>)>,
     shared: Arc<Shared>,
     school: Arc<School>,
+    keyring: Keyring,
     drain_window: Duration,
 }
 
@@ -133,18 +136,21 @@ impl Proxy {
                         None => groups.push(vec![bridge]),
                     }
                 }
-                ListenUrl::Tcp(_) | ListenUrl::Unix(_) => groups.push(vec![bridge]),
+                ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => groups.push(vec![bridge]),
             }
         }
         let mut school = School::new(config.networks);
+        let mut keyring = Keyring::default();
         let mut doors = Vec::new();
         for bridges in groups {
             let url = bridges[0].listen.url.clone();
             let listener = listen(&url).await.map_err(|error| BindError { url: url.to_string(), error })?;
             let spread = drain_window.mul_f32(DRAIN_SPREAD);
+            let tls = keyring.acceptor(&bridges[0])?;
             let route = |bridge: Bridge| {
+                let connector = keyring.connector(&bridge)?;
                 let counted = metrics.bridge(&bridge.name);
-                let [client, backend] = [Party::Client, Party::Backend].map(|party| {
+                let upkeep = [Party::Client, Party::Backend].map(|party| {
                     let end = match party {
                         Party::Client => &bridge.listen.heartbeat,
                         Party::Backend => &bridge.backend.heartbeat,
@@ -152,15 +158,15 @@ impl Proxy {
                     school.upkeep(&bridge.name, party, end, metrics.side(&bridge.name, party))
                 });
                 let listen = bound_url(&bridge.listen.url, &listener);
-                Route::new(bridge, &listen, &shared, counted, spread, client, backend)
+                Ok(Route::new(bridge, &listen, &shared, counted, spread, connector, upkeep))
             };
-            let routes: Vec<_> = bridges.into_iter().map(route).collect();
+            let routes: Vec<_> = bridges.into_iter().map(route).collect::<Result<_, _>>()?;
             for Route { names, .. } in &routes {
                 info!(bridge = &*names.name, listen = names.listen, backend = names.backend, "listening");
             }
-            doors.push((listener, Arc::new(Door { routes, shared: shared.clone() })));
+            doors.push((listener, Arc::new(Door { routes, shared: shared.clone(), tls })));
         }
-        Ok(Proxy { doors, shared, school: Arc::new(school), drain_window })
+        Ok(Proxy { doors, shared, school: Arc::new(school), keyring, drain_window })
     }
 
     /// A token that is cancelled when the proxy begins to drain.
@@ -186,7 +192,7 @@ impl Proxy {
     /// Accepts clients from now on, and serves until the drain token is cancelled and the last session has gone, or the
     /// drain window has passed; comes out with the number of sessions that were still there.
     pub fn run(self) -> impl Future<Output = usize> {
-        let Proxy { doors, shared, school, drain_window } = self;
+        let Proxy { doors, shared, school, keyring, drain_window } = self;
         for (listener, door) in doors {
             for route in &door.routes {
                 if let Some(watching) = route.entry.watch(shared.drain.clone()) {
@@ -196,6 +202,12 @@ impl Proxy {
             shared.tasks.spawn(door.accept(listener));
         }
         tokio::spawn(watch(shared.clone(), school.clone()));
+        let watching = keyring.watch(shared.drain.clone());
+        tokio::spawn(async move {
+            if let Err(error) = watching.await {
+                warn!(%error, "certificates are not read again: no SIGHUP");
+            }
+        });
         async move {
             while timeout(SAVE_EVERY, shared.drain.cancelled()).await.is_err() {
                 save(&school).await;
@@ -241,7 +253,7 @@ async fn save(school: &Arc<School>) {
 
 async fn listen(url: &ListenUrl) -> io::Result<Listener> {
     match url {
-        ListenUrl::Ws { address, .. } | ListenUrl::Tcp(address) => Listener::tcp(*address),
+        ListenUrl::Ws { address, .. } | ListenUrl::Tcp { address, .. } => Listener::tcp(*address),
         ListenUrl::Unix(path) => Listener::unix(path).await,
     }
 }
@@ -249,8 +261,8 @@ async fn listen(url: &ListenUrl) -> io::Result<Listener> {
 /// The URL with the port that was really bound.
 fn bound_url(url: &ListenUrl, listener: &Listener) -> ListenUrl {
     match (url.clone(), listener.tcp_address()) {
-        (ListenUrl::Ws { path, .. }, Some(address)) => ListenUrl::Ws { address, path },
-        (ListenUrl::Tcp(_), Some(address)) => ListenUrl::Tcp(address),
+        (ListenUrl::Ws { path, is_tls, .. }, Some(address)) => ListenUrl::Ws { address, path, is_tls },
+        (ListenUrl::Tcp { is_tls, .. }, Some(address)) => ListenUrl::Tcp { address, is_tls },
         (url, _) => url,
     }
 }

@@ -12,6 +12,7 @@ use super::Shared;
 use super::entry::Entry;
 use crate::config::Bridge;
 use crate::link::proxy_protocol::Version;
+use crate::link::tls::Connector;
 use crate::link::{Answer, BackendUrl, Call, Caller, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
 use crate::metrics::{BridgeMetrics, Dialling, Metrics};
 use crate::probe::{self, Instance, Prober, Target};
@@ -31,6 +32,8 @@ pub(super) struct Route {
     pub(super) entry: Entry,
     /// What this process is called where a session's number would not be unique.
     instance: Instance,
+    /// Who does the backend's TLS handshakes, where there are any.
+    tls: Option<Arc<Connector>>,
 }
 
 impl Route {
@@ -41,8 +44,8 @@ impl Route {
         shared: &Shared,
         metrics: BridgeMetrics,
         drain_spread: Duration,
-        client: Upkeep,
-        backend: Upkeep,
+        tls: Option<Arc<Connector>>,
+        [client, backend]: [Upkeep; 2],
     ) -> Route {
         let mirror = bridge.message == RecordKind::Mirror;
         let redial = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
@@ -55,7 +58,7 @@ impl Route {
         });
         let settings = Settings { linger, mirror, redial, metrics, sessions, drain_spread, client, backend };
         let entry = Entry::new(&bridge.name, &bridge.access);
-        Route { bridge, names, settings: Arc::new(settings), entry, instance: shared.instance }
+        Route { bridge, names, settings: Arc::new(settings), entry, instance: shared.instance, tls }
     }
 
     /// What is counted.
@@ -113,7 +116,8 @@ impl Route {
         let preface = self.bridge.backend.proxy_protocol;
         let preface = preface.map(|version| caller.introduction(version, self.instance));
         let preface = preface.as_deref().unwrap_or_default();
-        let call = Call { url, subprotocols, longest: self.bridge.max_message, preface };
+        let (longest, tls) = (self.bridge.max_message, self.tls.as_deref());
+        let call = Call { url, subprotocols, longest, preface, tls };
         let dialled = timeout(self.bridge.dial_timeout, dial(&call)).await;
         let result = match &dialled {
             Ok(Ok(_)) => Dialling::Connected,
@@ -148,14 +152,14 @@ impl Route {
 
     /// The probes of the network between a session's backend and us, where nobody probes it yet.
     pub(super) fn prober(&self, session: &Session, metrics: &Metrics) -> Option<Prober> {
-        let BackendUrl::Ws { authority, path_and_query } = &self.bridge.backend.url else {
+        let BackendUrl::Ws { authority, path_and_query, .. } = &self.bridge.backend.url else {
             return None;
         };
         let (probing, address) = session.probing()?;
         let address = SocketAddr::new(address, authority.port);
         let preface = self.bridge.backend.proxy_protocol.map(Version::local).unwrap_or_default();
         let (authority, path_and_query) = (authority.clone(), path_and_query.clone());
-        let target = Target { address, authority, path_and_query, preface };
+        let target = Target { address, authority, path_and_query, preface, tls: self.tls.clone() };
         Some(Prober::new(probing, target, Some(metrics.clone())))
     }
 
@@ -170,7 +174,7 @@ impl Route {
         let end = &self.bridge.listen;
         let side = match end.url {
             ListenUrl::Ws { .. } => self.websocket(stream, early, Role::Server, true),
-            ListenUrl::Tcp(_) | ListenUrl::Unix(_) => {
+            ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => {
                 let (decoder, encoder) =
                     (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
                 Side::new(stream, decoder, encoder, None, early)
@@ -189,7 +193,7 @@ impl Route {
             }
             // The echo service hears its own words: frames that nobody has masked.
             BackendUrl::Echo => self.websocket(stream, &early, Role::Server, false),
-            BackendUrl::Tcp(_) | BackendUrl::Unix(_) => {
+            BackendUrl::Tcp { .. } | BackendUrl::Unix(_) => {
                 let (decoder, encoder) =
                     (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
                 Side::new(stream, decoder, encoder, None, &early)

@@ -72,6 +72,10 @@ pub(super) fn relay(
             let mut buf = ReadBuf::new(&mut space[..kept + most]);
             buf.set_filled(kept);
             match source.poll_read(cx, &mut buf) {
+                // A WebSocket says itself when it is done, a stream with TLS must.
+                Poll::Ready(Ok(0)) if source.role.is_none() && source.stream.was_cut_short() => {
+                    return Relayed::ReadFailed;
+                }
                 Poll::Ready(Ok(0)) => return Relayed::Eof,
                 Poll::Ready(Ok(read)) => filled += read,
                 Poll::Ready(Err(_)) => return Relayed::ReadFailed,

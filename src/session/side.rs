@@ -96,9 +96,9 @@ impl Side {
         self
     }
 
-    /// Bytes encoded that the kernel has not taken.
+    /// Bytes encoded that the kernel has not taken, encrypted or not.
     pub(super) fn backlog(&self) -> usize {
-        self.unsent.len() - self.sent
+        self.unsent.len() - self.sent + self.stream.unsent()
     }
 
     pub(super) fn poll_read(
@@ -132,8 +132,8 @@ impl Side {
         if let Some(vigil) = &mut self.vigil {
             vigil.pulse.wrote();
         }
-        self.congested = sent < batch.len();
-        if self.congested {
+        self.congested = sent < batch.len() || self.stream.unsent() > 0;
+        if sent < batch.len() {
             self.unsent.reserve_exact(batch.len() - sent);
             batch.copy_unsent(input, sent, &mut self.unsent);
         }
@@ -144,7 +144,7 @@ impl Side {
     /// went, once all have; nothing is buffered afterwards.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut went = 0;
-        while self.backlog() > 0 {
+        while self.sent < self.unsent.len() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.unsent[self.sent..]) {
                 Poll::Ready(sent) => {
                     let sent = sent?;
@@ -155,6 +155,14 @@ impl Side {
                     went += sent;
                 }
                 Poll::Pending => return if went > 0 { Poll::Ready(Ok(went)) } else { Poll::Pending },
+            }
+        }
+        let encrypted = self.stream.unsent();
+        if encrypted > 0 {
+            let flushed = Pin::new(&mut self.stream).poll_flush(cx)?;
+            went += encrypted - self.stream.unsent();
+            if flushed.is_pending() {
+                return if went > 0 { Poll::Ready(Ok(went)) } else { Poll::Pending };
             }
         }
         self.clear_backlog();
@@ -210,6 +218,7 @@ impl Side {
         self.output = Flow::Ended;
         self.encoder = Encoder::Mute;
         self.unanswered = None;
+        self.stream.forget_unsent();
         self.clear_backlog();
     }
 
@@ -234,7 +243,7 @@ impl Side {
         self.vigil = None;
         match abort {
             true => self.stream.abort(),
-            false => self.stream = Stream::Closed,
+            false => self.stream.close(),
         }
     }
 

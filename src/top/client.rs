@@ -38,9 +38,9 @@ impl Client {
     /// The URL is no `http://HOST:PORT`, or the token cannot stand in a header.
     pub fn new(url: &str, token: Option<&str>) -> Result<Client, String> {
         let rule = |rule: &str| format!("{url}: must be {rule}");
-        let WebhookUrl { authority, path_and_query } =
-            WebhookUrl::parse(url).map_err(|broken| rule(&broken))?;
-        if path_and_query.contains('?') {
+        let WebhookUrl { authority, path_and_query, is_tls } =
+            WebhookUrl::parse(url).map_err(|_| rule("http://HOST:PORT"))?;
+        if is_tls || path_and_query.contains('?') {
             return Err(rule("http://HOST:PORT"));
         }
         let bearer = match token {

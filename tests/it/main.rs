@@ -42,6 +42,7 @@ mod services;
 mod simulation;
 mod throughput;
 mod tidy;
+mod tls;
 mod tools;
 mod top;
 mod webhook;

@@ -166,8 +166,9 @@ async fn a_wrong_value_is_told_with_its_place_and_its_rule() {
 
 #[tokio::test]
 async fn a_wrong_end_is_told_with_its_place_and_its_rule() {
-    let listen_rule = "ws://ADDRESS:PORT/path, tcp://ADDRESS:PORT or unix:///path";
-    let backend_rule = "tcp://HOST:PORT, ws://HOST:PORT/path, unix:///path or echo:";
+    let listen_rule = "wss://ADDRESS:PORT/path, tcp://ADDRESS:PORT, tls://ADDRESS:PORT or unix:///path";
+    let backend_rule =
+        "tcp://HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/path, wss://HOST:PORT/path, unix:///path or echo:";
     let mut cases = Vec::new();
     for (key, url, told, rule) in [
         ("listen", "8080", "bridge[0].listen.url = \"8080\"", listen_rule),
@@ -177,18 +178,13 @@ async fn a_wrong_end_is_told_with_its_place_and_its_rule() {
         ("listen", "tcp://127.0.0.1", "bridge[0].listen.url = \"tcp://127.0.0.1\"", listen_rule),
         ("listen", "tcp://127.0.0.1:1/x", "bridge[0].listen.url = \"tcp://127.0.0.1:1/x\"", listen_rule),
         ("listen", "echo:", "bridge[0].listen.url = \"echo:\"", listen_rule),
-        (
-            "listen",
-            "wss://127.0.0.1:1/",
-            "bridge[0].listen.url = \"wss://127.0.0.1:1/\"",
-            "TLS is not part of",
-        ),
+        ("listen", "wss://127.0.0.1:1/?q", "bridge[0].listen.url = \"wss://127.0.0.1:1/?q\"", listen_rule),
         ("listen", "unix://relative", "bridge[0].listen.url = \"unix://relative\"", "an absolute path"),
         ("backend", "host:1", "bridge[0].backend.url = \"host:1\"", backend_rule),
         ("backend", "udp://host:1", "bridge[0].backend.url = \"udp://host:1\"", backend_rule),
         ("backend", "tcp://host", "bridge[0].backend.url = \"tcp://host\"", backend_rule),
         ("backend", "echo:x", "bridge[0].backend.url = \"echo:x\"", backend_rule),
-        ("backend", "tls://host:1", "bridge[0].backend.url = \"tls://host:1\"", "TLS is not part of"),
+        ("backend", "tls://host", "bridge[0].backend.url = \"tls://host\"", backend_rule),
     ] {
         cases.push((with_end(key, &format!("§{key} = \"{url}\"")), told, rule));
         cases.push((with_end(key, &format!("{key} = {{ §url = \"{url}\" }}")), told, rule));
