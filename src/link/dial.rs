@@ -21,8 +21,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::endpoint::Authority;
 use super::preface::introduce;
+use super::request::has_token;
 use super::tls::Connector;
-use super::upgrade::{MAX_HEADER, NATPULSE, has_token};
+use super::upgrade::{MAX_HEADER, NATPULSE};
 use super::{BackendUrl, Echo, Stream};
 
 /// A backend that is ready to be spoken to.

@@ -11,19 +11,19 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-    WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Dialled, Stream};
+use super::head::Head;
+use super::{Dialled, Stream, Wanted};
 
 /// Largest request head in bytes, request line included: what common servers allow.
 pub(super) const MAX_HEADER: usize = 8 * 1024;
@@ -31,28 +31,6 @@ pub(super) const MAX_HEADER: usize = 8 * 1024;
 /// The header by which a natpulse that dials says that it is one, and one that is dialled answers with its name. To
 /// anyone else it is one more header that nobody knows.
 pub(super) const NATPULSE: &str = "natpulse";
-
-/// What a client asks for.
-#[derive(Debug)]
-pub struct Wanted {
-    /// The path, without its query.
-    pub path: String,
-    /// What stands behind the `?`, undecoded.
-    pub query: Option<String>,
-    /// Every header field.
-    pub headers: HeaderMap,
-    /// The subprotocols it offers, best first, if the request is a valid upgrade.
-    pub upgrade: Result<Vec<String>, Refusal>,
-    /// Whether it is an ordinary request for a page.
-    pub is_plain_get: bool,
-}
-
-impl Wanted {
-    /// Whether a subprotocol is among those that are offered.
-    pub fn offers(&self, subprotocol: &str) -> bool {
-        self.upgrade.as_ref().is_ok_and(|offered| offered.iter().any(|name| name == subprotocol))
-    }
-}
 
 /// Why no session opens, and the HTTP answer that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,14 +122,15 @@ where
 {
     let opened = Mutex::new(None);
     let refused = Mutex::new(None);
-    let has_asked = AtomicBool::new(false);
-    let (opened_by, refused_by, asked, decide) = (&opened, &refused, &has_asked, &decide);
+    let (has_asked, has_more) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (opened_by, refused_by, asked, decide, has_more) =
+        (&opened, &refused, &has_asked, &decide, &has_more);
     let service = service_fn(|request: Request<Incoming>| {
         Box::pin(async move {
             asked.store(true, Ordering::Relaxed);
             let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
             let instance = request.headers().contains_key(NATPULSE).then(|| instance.to_string());
-            let response = match decide(wanted(&request)).await {
+            let response = match decide(Wanted::of(&request, has_more.load(Ordering::Relaxed))).await {
                 Answer::Open { route, dialled, subprotocol, until } => {
                     *opened_by.lock().expect("nobody panics with this lock") = Some((route, dialled, until));
                     switching(key.as_ref(), subprotocol.as_deref(), instance.as_deref())
@@ -175,7 +154,7 @@ where
         .half_close(true)
         .max_buf_size(MAX_HEADER)
         .max_header_size(MAX_HEADER)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Head::new(stream, has_more)), service);
     let served = {
         let mut serve = pin!(poll_fn(|cx| connection.poll_without_shutdown(cx)));
         match timeout(patience, &mut serve).await {
@@ -185,7 +164,7 @@ where
         }
     };
     let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
+    let mut stream = parts.io.into_inner().into_inner();
     let opened = opened.lock().expect("nobody panics with this lock").take();
     let refused = *refused.lock().expect("nobody panics with this lock");
     let failed = match (served, opened) {
@@ -221,70 +200,6 @@ async fn depart(mut stream: Stream) {
         // Whatever happens to it, the connection is over.
         let _ = timeout(DEPARTURE, drained).await;
     }
-}
-
-fn wanted(request: &Request<Incoming>) -> Wanted {
-    let is_plain_get = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
-    Wanted {
-        path: request.uri().path().to_owned(),
-        query: request.uri().query().map(str::to_owned),
-        headers: request.headers().clone(),
-        upgrade: check(request),
-        is_plain_get,
-    }
-}
-
-/// The server's checks of RFC 6455 section 4.2.1; returns the subprotocols offered.
-fn check(request: &Request<Incoming>) -> Result<Vec<String>, Refusal> {
-    let headers = request.headers();
-    if request.method() != Method::GET {
-        return Err(Refusal::NotGet);
-    }
-    if !has_token(headers, &UPGRADE, "websocket") {
-        return Err(Refusal::UpgradeRequired);
-    }
-    if request.version() < Version::HTTP_11 {
-        return Err(Refusal::BadRequest("HTTP 1.1 or later is needed\n"));
-    }
-    if headers.get_all(HOST).iter().count() != 1 {
-        return Err(Refusal::BadRequest("exactly one Host header is needed\n"));
-    }
-    if !has_token(headers, &CONNECTION, "upgrade") {
-        return Err(Refusal::BadRequest("the Connection header must contain the token Upgrade\n"));
-    }
-    if headers.get_all(SEC_WEBSOCKET_VERSION).iter().any(|version| version != "13")
-        || !headers.contains_key(SEC_WEBSOCKET_VERSION)
-    {
-        return Err(Refusal::UpgradeRequired);
-    }
-    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
-    match (keys.next(), keys.next()) {
-        (Some(key), None) if is_key(key.as_bytes()) => {}
-        _ => {
-            return Err(Refusal::BadRequest(
-                "exactly one Sec-WebSocket-Key of 16 base64-encoded bytes is needed\n",
-            ));
-        }
-    }
-    let mut offered = Vec::new();
-    for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
-        let value =
-            value.to_str().map_err(|_| Refusal::BadRequest("Sec-WebSocket-Protocol must be ASCII\n"))?;
-        offered.extend(value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()));
-    }
-    Ok(offered)
-}
-
-/// 16 bytes in base64 are 22 digits and two signs of padding.
-fn is_key(key: &[u8]) -> bool {
-    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    key.len() == 24 && key[..22].iter().all(is_digit) && &key[22..] == b"=="
-}
-
-/// Whether a header's comma-separated values contain a token, in any case.
-pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
 }
 
 fn switching(

@@ -3,6 +3,7 @@
 mod addresses;
 mod config;
 mod origins;
+mod requests;
 mod tokens;
 
 use std::net::SocketAddr;

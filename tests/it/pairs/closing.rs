@@ -30,18 +30,17 @@ async fn what_comes_right_behind_a_handshake_is_not_lost() {
     for length in [5, 9_000, 100_000, 1 << 20] {
         let mut client = TcpStream::connect(natpulse.addr("x")).await.unwrap();
         let message = vec![7; length];
-        let everything = [upgrade("/").as_bytes(), &frame(FIN | BINARY, &message)].concat();
         let (reader, mut writer) = client.split();
         let mut reader = RawWs { io: tokio::io::BufReader::new(reader) };
         let near = async {
-            let arriving = async {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(reader.io.read_u8().await.unwrap());
-                }
-                reader.message().await.unwrap()
-            };
-            let (written, arrived) = tokio::join!(writer.write_all(&everything), arriving);
+            writer.write_all(upgrade("/").as_bytes()).await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(reader.io.read_u8().await.unwrap());
+            }
+            let message_frame = frame(FIN | BINARY, &message);
+            let (written, arrived) =
+                tokio::join!(writer.write_all(&message_frame), async { reader.message().await.unwrap() });
             written.unwrap();
             assert!(arrived == (BINARY, message.clone()), "{length} bytes");
         };
