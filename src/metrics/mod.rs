@@ -99,8 +99,15 @@ impl Metrics {
 
     /// The config in use was read at this time, since the UNIX epoch.
     pub fn config_loaded(&self, now: Duration) {
-        self.families.reload_succeeded.set(1);
-        self.families.reloaded_at.set(now.as_secs_f64());
+        self.reloaded(Some(now));
+    }
+
+    /// Files that belong to the config were read again, and taken over at this time; `None` where some could not be.
+    pub fn reloaded(&self, now: Option<Duration>) {
+        self.families.reload_succeeded.set(now.is_some().into());
+        if let Some(now) = now {
+            self.families.reloaded_at.set(now.as_secs_f64());
+        }
     }
 
     /// A timer of the runtime fired so late.

@@ -202,7 +202,7 @@ impl Proxy {
             shared.tasks.spawn(door.accept(listener));
         }
         tokio::spawn(watch(shared.clone(), school.clone()));
-        let watching = keyring.watch(shared.drain.clone());
+        let watching = keyring.watch(shared.metrics.clone(), shared.drain.clone());
         tokio::spawn(async move {
             if let Err(error) = watching.await {
                 warn!(%error, "certificates are not read again: no SIGHUP");

@@ -1,10 +1,11 @@
-// Uses the demo page as a person would: node browser.mjs PLAYWRIGHT CHROMIUM PROFILE URL.
+// Uses the demo page as a person would: node browser.mjs PLAYWRIGHT CHROMIUM PROFILE URL [ARGUMENT...]; the
+// browser is started with the arguments.
 // Prints "all as expected" at the end, or fails with what was not.
 
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 
-const [playwright, executablePath, profile, url] = process.argv.slice(2);
+const [playwright, executablePath, profile, url, ...more] = process.argv.slice(2);
 const { chromium } = await import(pathToFileURL(playwright));
 
 const context = await chromium.launchPersistentContext(profile, {
@@ -20,6 +21,7 @@ const context = await chromium.launchPersistentContext(profile, {
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    ...more,
   ],
 });
 try {

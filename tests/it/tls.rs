@@ -2,7 +2,10 @@
 
 pub mod authority;
 mod config;
+mod cost;
+mod real;
 mod refusals;
+mod replaced;
 mod streams;
 
 use std::sync::Arc;
