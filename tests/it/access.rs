@@ -2,6 +2,7 @@
 
 mod addresses;
 mod config;
+mod hostile;
 mod origins;
 mod requests;
 mod tokens;
