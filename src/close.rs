@@ -55,6 +55,12 @@ pub enum CloseReason {
     Dismissed,
     /// What let its client in is no longer valid.
     Expired,
+    /// It lasted as long as it may.
+    Aged,
+    /// No message crossed it for as long as it may be without.
+    Idle,
+    /// Its peers left too much waiting, while others did too.
+    Overloaded,
 }
 
 /// How much attention an ending deserves.
@@ -84,10 +90,11 @@ const POLICY_VIOLATION: u16 = 1008;
 const TOO_BIG: u16 = 1009;
 const INTERNAL_ERROR: u16 = 1011;
 const SERVICE_RESTART: u16 = 1012;
+const TRY_AGAIN_LATER: u16 = 1013;
 
 impl CloseReason {
     /// Every reason, for tables and metrics.
-    pub const ALL: [CloseReason; 21] = {
+    pub const ALL: [CloseReason; 24] = {
         use Party::{Backend, Client};
         [
             CloseReason::Closed(Client),
@@ -111,6 +118,9 @@ impl CloseReason {
             CloseReason::Drained,
             CloseReason::Dismissed,
             CloseReason::Expired,
+            CloseReason::Aged,
+            CloseReason::Idle,
+            CloseReason::Overloaded,
         ]
     };
 
@@ -149,6 +159,10 @@ impl CloseReason {
             CloseReason::Drained => row("drained", SERVICE_RESTART, GOING_AWAY, Info),
             CloseReason::Dismissed => row("dismissed", GOING_AWAY, GOING_AWAY, Info),
             CloseReason::Expired => row("token_expired", POLICY_VIOLATION, GOING_AWAY, Info),
+            // Whoever is told so comes back at once, as after a restart, and is welcome.
+            CloseReason::Aged => row("aged", SERVICE_RESTART, GOING_AWAY, Info),
+            CloseReason::Idle => row("idle", GOING_AWAY, GOING_AWAY, Info),
+            CloseReason::Overloaded => row("overloaded", TRY_AGAIN_LATER, GOING_AWAY, Warn),
         }
     }
 

@@ -6,6 +6,7 @@
 //! * [`proxy`]: binds, accepts, gives each client a task, drains.
 //! * [`sessions`]: what sessions tell of themselves, and who is told when an end dies.
 //! * [`gate`]: who may come in.
+//! * [`limits`]: how much anyone may take. Pure: no IO, no clock.
 //! * [`link`]: one connection of each scheme: accept, dial, the WebSocket handshake.
 //! * [`session`]: one client's conversation with its backend; one task, both directions.
 //! * [`wire`]: bytes to messages and back. Pure: no IO, no clock.
@@ -33,6 +34,7 @@ pub mod config;
 pub mod events;
 pub mod gate;
 pub mod heartbeat;
+pub mod limits;
 pub mod link;
 pub mod metrics;
 pub mod networks;

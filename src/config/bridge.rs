@@ -9,7 +9,7 @@ use super::access::Access;
 use super::heartbeat::{self, Carrier, Heartbeat};
 use super::reader::Reader;
 use super::source::{Node, Value};
-use super::{ConfigError, Origin};
+use super::{BridgeLimits, ConfigError, Origin};
 use super::{framing, preface, tls};
 use crate::heartbeat::Settings;
 use crate::link::proxy_protocol::Version;
@@ -37,6 +37,8 @@ pub struct Bridge {
     pub dial_timeout: Duration,
     /// How long a half-closed session may go on without a byte moving.
     pub linger: Duration,
+    /// How much of it anyone may take.
+    pub limits: BridgeLimits,
     /// Whether a plain GET is answered with the demo page.
     pub demo: bool,
     /// Who may come in.
@@ -119,6 +121,7 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
     let subprotocols = read_subprotocols(&mut reader);
     let dial_timeout = reader.duration("dial_timeout").unwrap_or(DEFAULT_DIAL_TIMEOUT);
     let linger = reader.duration("linger").unwrap_or(DEFAULT_LINGER);
+    let limits = reader.take("limits");
     let demo = reader.boolean("demo").unwrap_or(false);
     let access = reader.take("access");
     let name = name.and_then(|node| {
@@ -158,6 +161,7 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
         let host = end.0.tls_authority().map(|authority| authority.host.as_str());
         tls::read_backend(&format!("{path}.backend"), end.3.1.take(), host, errors)
     });
+    let limits = BridgeLimits::read(&format!("{path}.limits"), limits, errors);
     let (listen, backend) = (listen?, backend?);
     let bridge = Bridge {
         name: name?,
@@ -180,6 +184,7 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
         subprotocols,
         dial_timeout,
         linger,
+        limits,
         demo,
         access,
     };

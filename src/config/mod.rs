@@ -12,6 +12,7 @@ mod bridge;
 mod events;
 mod framing;
 mod heartbeat;
+mod limits;
 mod preface;
 mod reader;
 mod secret;
@@ -26,6 +27,7 @@ pub use bearer::{Bearer, Signed};
 pub use bridge::{Backend, Bridge, Listen};
 pub use events::Events;
 pub use heartbeat::{Heartbeat, LegacyBeat};
+pub use limits::{BridgeLimits, Limits};
 pub use secret::Secret;
 pub use source::Origin;
 pub use units::duration;
@@ -33,6 +35,8 @@ pub use units::duration;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::heartbeat::Settings;
 use reader::Reader;
@@ -51,6 +55,10 @@ pub struct Config {
     pub networks: Networks,
     /// Who is told what happens to sessions, if anyone is.
     pub events: Option<Events>,
+    /// How much anyone may take.
+    pub limits: Limits,
+    /// The proxies that are believed when they say in an HTTP header whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
     /// The bridges, of which there is at least one.
     pub bridges: Vec<Bridge>,
 }
@@ -233,6 +241,8 @@ impl Config {
         let heartbeat = reader.take("heartbeat");
         let networks = reader.take("networks");
         let events = reader.take("events");
+        let limits = reader.take("limits");
+        let access = reader.take("access");
         let bridges = reader.required("bridge", "at least one [[bridge]] table");
         reader.finish();
         let heartbeat = heartbeat::read("heartbeat", heartbeat, &Settings::default(), &mut errors);
@@ -242,6 +252,8 @@ impl Config {
             admin: Admin::read(admin, &mut errors),
             networks: Networks::read(networks, &mut errors),
             events: events.and_then(|events| Events::read(events, &mut errors)),
+            limits: Limits::read(limits, &mut errors),
+            trusted_proxies: preface::read_trusted(access, &mut errors),
             bridges: bridges
                 .map_or_else(Vec::new, |bridges| bridge::read_all(bridges, &heartbeat, &mut errors)),
         };

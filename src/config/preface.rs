@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use super::reader::Reader;
+use super::source::Node;
 use super::units::NETWORKS_RULE;
 use super::{Bridge, ConfigError, Origin};
 use crate::link::proxy_protocol::Version;
@@ -32,6 +33,17 @@ pub(super) fn read_backend(reader: &mut Reader<'_>, url: Option<&BackendUrl>) ->
         return None;
     }
     reader.word(KEY, &VERSIONS)
+}
+
+/// `[access]`: the proxies that are believed when they say in an HTTP header whom they speak for.
+pub(super) fn read_trusted(node: Option<Node>, errors: &mut Vec<ConfigError>) -> Vec<IpNet> {
+    let Some(node) = node else {
+        return Vec::new();
+    };
+    let mut reader = Reader::new("access", node, errors);
+    let trusted = reader.networks("trusted_proxies").unwrap_or_default();
+    reader.finish();
+    trusted
 }
 
 /// What is wrong with a bridge that shares its address with one of `others`, before which a header is read as well.

@@ -96,6 +96,13 @@ impl<'e> Reader<'e> {
         self.parsed(key, units::DURATION_RULE, |value| value.as_str().and_then(units::duration))
     }
 
+    /// Takes a duration that is not 0.
+    pub(super) fn positive_duration(&mut self, key: &'static str) -> Option<Duration> {
+        let rule = format!("{}, and not 0", units::DURATION_RULE);
+        let read = |value: &Value| value.as_str().and_then(units::duration).filter(|it| !it.is_zero());
+        self.parsed(key, &rule, read)
+    }
+
     /// Takes a size in bytes that is not 0.
     pub(super) fn size(&mut self, key: &'static str) -> Option<u64> {
         let size = |value: &Value| match value.as_integer() {

@@ -45,6 +45,11 @@ impl fmt::Display for Config {
             }
             writeln!(f, "queue = {queue}")?;
         }
+        writeln!(f, "\n{}", self.limits.to_string().trim_end())?;
+        if !self.trusted_proxies.is_empty() {
+            let trusted = preface::write_networks(&self.trusted_proxies);
+            writeln!(f, "\n[access]\ntrusted_proxies = {trusted}")?;
+        }
         self.bridges.iter().try_for_each(|bridge| write_bridge(f, bridge))
     }
 }
@@ -90,6 +95,7 @@ fn write_bridge(f: &mut fmt::Formatter<'_>, bridge: &Bridge) -> fmt::Result {
             )?;
         }
     }
+    write!(f, "{}", bridge.limits.line())?;
     writeln!(f, "message = \"{message}\"\nmax_message = \"{}\"", write_size(bridge.max_message))?;
     writeln!(f, "subprotocols = {:?}", bridge.subprotocols)?;
     writeln!(f, "dial_timeout = \"{}\"", write_duration(bridge.dial_timeout))?;

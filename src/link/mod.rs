@@ -4,6 +4,7 @@ mod caller;
 mod dial;
 mod echo;
 mod endpoint;
+pub mod forwarded;
 mod head;
 mod listen;
 mod preface;

@@ -51,6 +51,8 @@ pub enum Refusal {
     NotGet,
     /// 426: no upgrade, or not to version 13.
     UpgradeRequired,
+    /// 429: the client's address has as much as it may have, or tries too often.
+    TooMany,
     /// 502: the backend could not be dialled.
     BadGateway,
     /// 503: full, or leaving.
@@ -234,6 +236,9 @@ impl Refusal {
             Refusal::NotFound => (StatusCode::NOT_FOUND, "no bridge has this path\n"),
             Refusal::NotGet => (StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with GET\n"),
             Refusal::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "this is a WebSocket, version 13\n"),
+            Refusal::TooMany => {
+                (StatusCode::TOO_MANY_REQUESTS, "too many from your address, try again later\n")
+            }
             Refusal::BadGateway => (StatusCode::BAD_GATEWAY, "the backend could not be reached\n"),
             Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "no session to spare, try again\n"),
         };
@@ -259,7 +264,7 @@ impl Refusal {
                 headers.insert(CONNECTION, HeaderValue::from_static("Upgrade, close"));
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Refusal::Unavailable => {
+            Refusal::Unavailable | Refusal::TooMany => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Refusal::BadRequest(_)

@@ -21,6 +21,8 @@ pub enum Handshake {
     TokenDenied,
     /// There was no agreement on TLS, or the client had no certificate that lets it in.
     TlsFailed,
+    /// Its address has as much as it may have, or tries too often (429).
+    Limited,
     /// The request did not come in time (408).
     TimedOut,
     /// The backend could not be dialled (502).
@@ -30,7 +32,7 @@ pub enum Handshake {
 }
 
 impl Handshake {
-    pub(super) const ALL: [Handshake; 11] = [
+    pub(super) const ALL: [Handshake; 12] = [
         Handshake::Accepted,
         Handshake::Probe,
         Handshake::Rejected,
@@ -39,6 +41,7 @@ impl Handshake {
         Handshake::Untrusted,
         Handshake::TokenDenied,
         Handshake::TlsFailed,
+        Handshake::Limited,
         Handshake::TimedOut,
         Handshake::BackendFailed,
         Handshake::Unavailable,
@@ -54,6 +57,7 @@ impl Handshake {
             Handshake::Untrusted => "untrusted",
             Handshake::TokenDenied => "token_denied",
             Handshake::TlsFailed => "tls_failed",
+            Handshake::Limited => "limited",
             Handshake::TimedOut => "timed_out",
             Handshake::BackendFailed => "backend_failed",
             Handshake::Unavailable => "unavailable",

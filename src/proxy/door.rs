@@ -2,20 +2,23 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::Shared;
+use super::admission::{NoPlace, Place};
+use super::pass::Pass;
 use super::route::Route;
 use crate::close::CloseReason;
+use crate::link::forwarded;
 use crate::link::proxy_protocol::Ends;
 use crate::link::tls::Acceptor;
 use crate::link::{
@@ -33,9 +36,14 @@ const LATECOMER: Duration = Duration::from_secs(1);
 /// What both ends are told when the token of a client has expired.
 const EXPIRED: &str = "the token has expired";
 
-/// The number of a route, and its session that can begin; boxed, because every async function that passes a
-/// value on holds a copy of it.
-type OpenedSession = (usize, Box<Session>);
+/// A session that can begin; boxed, because every async function that passes a value on holds a copy of it.
+struct OpenedSession {
+    /// The number of its route here.
+    route: usize,
+    session: Box<Session>,
+    place: Box<Place>,
+}
+
 type Opening = Pin<Box<dyn Future<Output = Option<Admitted>> + Send>>;
 
 /// A client that was let in.
@@ -83,56 +91,73 @@ impl Door {
         }
     }
 
-    /// Finds room for a client, and gives it a task.
-    fn admit(self: Arc<Self>, stream: Stream) {
+    /// Lets a client begin its handshake, and gives it a task.
+    fn admit(self: Arc<Self>, mut stream: Stream) {
         let shared = self.shared.clone();
-        if let Ok(permit) = shared.permits.clone().try_acquire_owned() {
-            let opening = self.clone().opening(stream, true);
-            shared.tasks.spawn(self.serve(opening, Some(permit)));
+        let peer = stream.peer_address();
+        // Who else it is that a proxy speaks for is known later.
+        let address = peer.filter(|peer| !self.is_proxy(*peer));
+        if address.is_none_or(|address| shared.admission.knock(address).is_ok()) {
+            let pass = Pass::new(shared.admission.begin(address), address.is_some());
+            let opening = self.clone().opening(stream, pass);
+            shared.tasks.spawn(self.serve(opening));
             return;
         }
-        let is_websocket = matches!(self.routes[0].bridge.listen.url, ListenUrl::Ws { .. });
+        // To be told costs more than to be hung up on, so few are, rarely, and nobody who would have to be told over TLS.
+        let can_be_told =
+            matches!(self.routes[0].bridge.listen.url, ListenUrl::Ws { .. }) && self.tls.is_none();
+        let is_told = can_be_told && address.is_some_and(|address| shared.admission.explains(address));
         match shared.refusals.clone().try_acquire_owned() {
-            Ok(refusal) if is_websocket => {
-                let opening = self.opening(stream, false);
+            Ok(refusal) if is_told => {
+                let opening = self.opening(stream, Pass::none());
                 shared.tasks.spawn(async move {
                     opening.await;
                     drop(refusal);
                 });
             }
-            _ => self.routes[0].metrics().handshake(Handshake::Unavailable),
+            _ => {
+                self.routes[0].metrics().handshake(Handshake::Limited);
+                // A reset leaves nothing behind in the kernel.
+                stream.abort();
+            }
         }
     }
 
+    /// Whether a peer speaks for others, and will say for whom.
+    fn is_proxy(&self, peer: IpAddr) -> bool {
+        let is_named = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&peer));
+        is_named(&self.routes[0].bridge.listen.proxy_protocol) || is_named(&self.shared.trusted_proxies)
+    }
+
     /// Serves one client from its first byte to its last.
-    async fn serve(self: Arc<Self>, opening: Opening, mut permit: Option<OwnedSemaphorePermit>) {
+    async fn serve(self: Arc<Self>, opening: Opening) {
         match opening.await {
-            Some(Admitted::Session((route, mut session))) => {
-                self.shared.run(&mut session, &self.routes[route], &mut permit).await;
+            Some(Admitted::Session(OpenedSession { route, mut session, place })) => {
+                self.shared.run(&mut session, &self.routes[route], &mut Some(place)).await;
             }
-            Some(Admitted::Probe(probe)) => {
-                // It is no session, and takes nobody's place.
-                drop(permit.take());
-                probe.await;
-            }
+            Some(Admitted::Probe(probe)) => probe.await,
             None => {}
         }
     }
 
     /// All that comes before a session. Boxed, because it needs far more memory than a session, and only for a moment.
-    fn opening(self: Arc<Self>, stream: Stream, has_room: bool) -> Opening {
+    fn opening(self: Arc<Self>, stream: Stream, pass: Pass) -> Opening {
         Box::pin(async move {
             let opening = async {
                 let begun = Instant::now();
                 let (stream, caller) = self.receive(stream).await?;
                 match self.routes[0].bridge.listen.url {
-                    ListenUrl::Ws { .. } => self.handshake(stream, caller, begun, has_room).await,
-                    ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => self.open(stream, &caller).await,
+                    ListenUrl::Ws { .. } => self.handshake(stream, caller, begun, &pass).await,
+                    ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => self.open(stream, &caller, &pass).await,
                 }
             };
             let mut opening = pin!(opening);
             tokio::select! {
                 opened = &mut opening => opened,
+                () = pass.displaced() => {
+                    self.routes[0].metrics().handshake(Handshake::TimedOut);
+                    None
+                }
                 () = self.shared.drain.cancelled() => timeout(LATECOMER, &mut opening).await.ok().flatten(),
             }
         })
@@ -196,18 +221,26 @@ impl Door {
     }
 
     /// A byte stream is a session as soon as its backend is there.
-    async fn open(&self, stream: Stream, caller: &Caller) -> Option<Admitted> {
+    async fn open(&self, stream: Stream, caller: &Caller, pass: &Pass) -> Option<Admitted> {
         let route = &self.routes[0];
         let begun = Instant::now();
         if !route.entry.admits(caller) {
             route.metrics().handshake(Handshake::AddressDenied);
             return None;
         }
+        let knocked = pass.knock(&self.shared.admission, caller);
+        if let Err(none) = knocked.and_then(|()| pass.open(&self.shared.admission, route.number, caller)) {
+            route.metrics().handshake(match none {
+                NoPlace::Full => Handshake::Unavailable,
+                NoPlace::TooMany => Handshake::Limited,
+            });
+            return None;
+        }
         match route.dial(&route.bridge.subprotocols, caller).await {
             Some(dialled) => {
                 route.metrics().accepted(begun.elapsed());
-                let session = route.session(stream, caller, &[], dialled, waker().await);
-                Some(Admitted::Session((0, Box::new(session))))
+                let session = Box::new(route.session(stream, caller, &[], dialled, waker().await));
+                Some(Admitted::Session(OpenedSession { route: 0, session, place: pass.place()? }))
             }
             None => {
                 route.metrics().handshake(Handshake::BackendFailed);
@@ -224,41 +257,56 @@ impl Door {
         stream: Stream,
         caller: Caller,
         begun: Instant,
-        has_room: bool,
+        pass: &Pass,
     ) -> Option<Admitted> {
         let asked = AtomicU64::new(0);
+        let known = OnceLock::new();
         let decide = async |wanted: Wanted| {
+            let found = match caller.address {
+                Some(peer) => {
+                    forwarded::client(&wanted.headers, peer, &self.shared.trusted_proxies).map(Some)
+                }
+                None => Ok(None),
+            };
+            let caller = match found {
+                Ok(address) => known.get_or_init(|| Caller { address, ..caller.clone() }),
+                Err(why) => return Answer::Refuse(Refusal::BadRequest(why)),
+            };
+            if pass.knock(&self.shared.admission, caller).is_err() {
+                return Answer::Refuse(Refusal::TooMany);
+            }
             let Some(index) = self.find(&wanted.path) else {
                 return Answer::Refuse(Refusal::NotFound);
             };
             asked.store(index as u64, Ordering::Relaxed);
-            let is_full = self.shared.probes.available_permits() == 0;
-            let has_room = has_room
-                && !self.shared.drain.is_cancelled()
-                && !(wanted.offers(probe::SUBPROTOCOL) && is_full);
-            self.routes[index].answer(index, wanted, &caller, has_room).await
+            let route = &self.routes[index];
+            let take_place = |is_probe| self.take_place(is_probe, route, caller, pass);
+            route.answer(index, wanted, caller, take_place).await
         };
         let Shared { handshake_timeout, instance, .. } = *self.shared;
         let patience = handshake_timeout.saturating_sub(begun.elapsed());
         let upgraded = upgrade(stream, patience, instance, decide).await;
+        let caller = known.get().unwrap_or(&caller);
         // What asked for no bridge is counted with the first one of its address.
         let metrics = self.routes[asked.into_inner() as usize].metrics();
         let result = match upgraded {
             Ok(Opened { stream, early, route, dialled: Some(dialled), until }) => {
                 metrics.accepted(begun.elapsed());
-                let mut session = self.routes[route].session(stream, &caller, &early, dialled, waker().await);
+                let mut session = self.routes[route].session(stream, caller, &early, dialled, waker().await);
                 if let Some(until) = until {
                     session.limit(Term { until, reason: CloseReason::Expired, words: EXPIRED });
                 }
-                return Some(Admitted::Session((route, Box::new(session))));
+                let (session, place) = (Box::new(session), pass.place()?);
+                return Some(Admitted::Session(OpenedSession { route, session, place }));
             }
             Ok(Opened { stream, early, route, dialled: None, .. }) => {
                 metrics.handshake(Handshake::Probe);
-                return self.probe(stream, &caller, &early, route);
+                return self.probe(stream, caller, &early, route);
             }
             Err(NotOpened::Page) => return None,
             Err(NotOpened::Refused(Refusal::BadGateway)) => Handshake::BackendFailed,
             Err(NotOpened::Refused(Refusal::Unavailable)) => Handshake::Unavailable,
+            Err(NotOpened::Refused(Refusal::TooMany)) => Handshake::Limited,
             Err(NotOpened::Refused(Refusal::AddressDenied)) => Handshake::AddressDenied,
             Err(NotOpened::Refused(Refusal::OriginDenied)) => Handshake::OriginDenied,
             Err(NotOpened::Refused(Refusal::TokenMissing | Refusal::TokenInvalid)) => Handshake::TokenDenied,
@@ -268,6 +316,20 @@ impl Door {
         debug!(?result, "no session opened");
         metrics.handshake(result);
         None
+    }
+
+    /// Finds a place for a client that may come in.
+    fn take_place(&self, is_probe: bool, route: &Route, caller: &Caller, pass: &Pass) -> Result<(), Refusal> {
+        let is_full = is_probe && self.shared.probes.available_permits() == 0;
+        if is_full || self.shared.drain.is_cancelled() {
+            return Err(Refusal::Unavailable);
+        }
+        // A probe is no session, and takes nobody's place.
+        let opened = if is_probe { Ok(()) } else { pass.open(&self.shared.admission, route.number, caller) };
+        opened.map_err(|none| match none {
+            NoPlace::Full => Refusal::Unavailable,
+            NoPlace::TooMany => Refusal::TooMany,
+        })
     }
 
     /// Another natpulse's probe, if there is room for it.

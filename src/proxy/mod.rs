@@ -1,8 +1,10 @@
 //! The proxy: binds what the config names, accepts clients, gives each a task, and lets them go.
 
+mod admission;
 mod door;
 mod entry;
 mod keyring;
+mod pass;
 mod redial;
 mod route;
 mod school;
@@ -12,7 +14,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,12 +24,14 @@ use tracing::{debug, info, warn};
 use crate::close::{Party, Severity};
 use crate::config::{Bridge, Config, Server};
 use crate::events::Queue;
+use crate::limits::OfBridge;
 use crate::link::{ListenUrl, Listener};
 use crate::metrics::Metrics;
 use crate::networks::Networks;
 use crate::probe::{self, Instance};
-use crate::session::{Ended, Session};
+use crate::session::{Budget, Ended, Session};
 use crate::sessions::{self, Sessions};
+use admission::{Admission, Place};
 use door::Door;
 use keyring::Keyring;
 use redial::Redial;
@@ -68,7 +73,9 @@ struct Shared {
     drain: CancellationToken,
     handshake_timeout: Duration,
     tasks: TaskTracker,
-    permits: Arc<Semaphore>,
+    admission: Arc<Admission>,
+    trusted_proxies: Vec<IpNet>,
+    budget: Arc<Budget>,
     refusals: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     instance: Instance,
@@ -107,41 +114,38 @@ impl Proxy {
     ) -> Result<Proxy, BindError> {
         let Server { drain_window, max_sessions, handshake_timeout } = config.server;
         let probes = (descriptors / DESCRIPTORS_PER_PROBE).clamp(PROBES.0, PROBES.1);
-        let affordable = descriptors.saturating_sub(RESERVED_DESCRIPTORS + probes) / DESCRIPTORS_PER_SESSION;
+        let handshakes = admission::handshakes(&config.limits, descriptors);
+        let taken = RESERVED_DESCRIPTORS + probes + handshakes as u64;
+        let affordable = descriptors.saturating_sub(taken) / DESCRIPTORS_PER_SESSION;
         let affordable = usize::try_from(affordable).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
         let sessions = max_sessions.map_or(affordable, |sessions| sessions.min(affordable));
         if max_sessions.is_some_and(|wanted| wanted > sessions) {
             warn!(sessions, descriptors, "max_sessions is cut to what the descriptor limit allows");
         }
+        let groups = by_address(config.bridges);
+        let of_bridge = |bridge: &Bridge| OfBridge {
+            sessions: bridge.limits.sessions,
+            sessions_per_address: bridge.limits.sessions_per_address,
+        };
+        let of_bridges = groups.iter().flatten().map(of_bridge);
+        let prefixes = (config.networks.ipv4_prefix, config.networks.ipv6_prefix);
         let shared = Arc::new(Shared {
             drain: CancellationToken::new(),
             handshake_timeout,
             tasks: TaskTracker::new(),
-            permits: Arc::new(Semaphore::new(sessions)),
+            admission: Admission::new(&config.limits, sessions, handshakes, prefixes, of_bridges),
+            trusted_proxies: config.trusted_proxies,
+            budget: Arc::new(Budget::new(config.limits.buffered)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             probes: Arc::new(Semaphore::new(probes as usize)),
             instance: Instance(rand::random()),
             sessions: Arc::new(Sessions::new(events)),
             metrics: metrics.clone(),
         });
-        metrics.watch_permits(&shared.permits, sessions);
-        let mut groups: Vec<Vec<Bridge>> = Vec::new();
-        let mut shared_addresses = HashMap::new();
-        for bridge in config.bridges {
-            match bridge.listen.url {
-                ListenUrl::Ws { address, .. } => {
-                    let group = *shared_addresses.entry(address).or_insert(groups.len());
-                    match groups.get_mut(group) {
-                        Some(group) => group.push(bridge),
-                        None => groups.push(vec![bridge]),
-                    }
-                }
-                ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => groups.push(vec![bridge]),
-            }
-        }
+        metrics.watch_permits(&shared.admission.permits, sessions);
         let mut school = School::new(config.networks);
         let mut keyring = Keyring::default();
-        let mut doors = Vec::new();
+        let (mut doors, mut number) = (Vec::new(), 0);
         for bridges in groups {
             let url = bridges[0].listen.url.clone();
             let listener = listen(&url).await.map_err(|error| BindError { url: url.to_string(), error })?;
@@ -149,7 +153,6 @@ impl Proxy {
             let tls = keyring.acceptor(&bridges[0])?;
             let route = |bridge: Bridge| {
                 let connector = keyring.connector(&bridge)?;
-                let counted = metrics.bridge(&bridge.name);
                 let upkeep = [Party::Client, Party::Backend].map(|party| {
                     let end = match party {
                         Party::Client => &bridge.listen.heartbeat,
@@ -158,7 +161,8 @@ impl Proxy {
                     school.upkeep(&bridge.name, party, end, metrics.side(&bridge.name, party))
                 });
                 let listen = bound_url(&bridge.listen.url, &listener);
-                Ok(Route::new(bridge, &listen, &shared, counted, spread, connector, upkeep))
+                number += 1;
+                Ok(Route::new(number - 1, bridge, &listen, &shared, spread, connector, upkeep))
             };
             let routes: Vec<_> = bridges.into_iter().map(route).collect::<Result<_, _>>()?;
             for Route { names, .. } in &routes {
@@ -251,6 +255,25 @@ async fn save(school: &Arc<School>) {
     let _ = tokio::task::spawn_blocking(move || school.save()).await;
 }
 
+/// Bridges that share a WebSocket address, and each of the others by itself.
+fn by_address(bridges: Vec<Bridge>) -> Vec<Vec<Bridge>> {
+    let mut groups: Vec<Vec<Bridge>> = Vec::new();
+    let mut shared_addresses = HashMap::new();
+    for bridge in bridges {
+        match bridge.listen.url {
+            ListenUrl::Ws { address, .. } => {
+                let group = *shared_addresses.entry(address).or_insert(groups.len());
+                match groups.get_mut(group) {
+                    Some(group) => group.push(bridge),
+                    None => groups.push(vec![bridge]),
+                }
+            }
+            ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => groups.push(vec![bridge]),
+        }
+    }
+    groups
+}
+
 async fn listen(url: &ListenUrl) -> io::Result<Listener> {
     match url {
         ListenUrl::Ws { address, .. } | ListenUrl::Tcp { address, .. } => Listener::tcp(*address),
@@ -276,7 +299,7 @@ impl Shared {
     }
 
     /// Runs a session, and tells the log and the metrics about it.
-    async fn run(&self, session: &mut Session, route: &Route, permit: &mut Option<OwnedSemaphorePermit>) {
+    async fn run(&self, session: &mut Session, route: &Route, place: &mut Option<Box<Place>>) {
         let number = session.record().number();
         let active = route.metrics().open();
         let listed = self.sessions.open(session.record(), || session.network(Party::Client));
@@ -313,7 +336,7 @@ impl Shared {
         active.close(outcome.reason, session.begun().elapsed());
         drop(listed);
         // Whoever reads that a session has ended may count on its place.
-        drop(permit.take());
+        drop(place.take());
         let bridge = route.bridge.name.as_str();
         let [up, down] = [Party::Client, Party::Backend].map(|from| session.record().crossed(from));
         macro_rules! closed {

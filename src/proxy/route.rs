@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::Shared;
 use super::entry::Entry;
-use crate::config::Bridge;
+use crate::config::{Bridge, BridgeLimits};
 use crate::link::proxy_protocol::Version;
 use crate::link::tls::Connector;
 use crate::link::{Answer, BackendUrl, Call, Caller, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
@@ -30,6 +30,8 @@ pub(super) struct Route {
     settings: Arc<Settings>,
     /// Who may come in.
     pub(super) entry: Entry,
+    /// Its number among all bridges, by which it is known to the limits.
+    pub(super) number: usize,
     /// What this process is called where a session's number would not be unique.
     instance: Instance,
     /// Who does the backend's TLS handshakes, where there are any.
@@ -39,10 +41,10 @@ pub(super) struct Route {
 impl Route {
     /// A bridge at work that was bound to `listen`, whose ends are kept alive by `client` and `backend`.
     pub(super) fn new(
+        number: usize,
         bridge: Bridge,
         listen: &ListenUrl,
         shared: &Shared,
-        metrics: BridgeMetrics,
         drain_spread: Duration,
         tls: Option<Arc<Connector>>,
         [client, backend]: [Upkeep; 2],
@@ -51,14 +53,29 @@ impl Route {
         let redial = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
             && matches!(bridge.backend.url, BackendUrl::Ws { .. });
         let (linger, sessions) = (bridge.linger, shared.sessions.clone());
+        let metrics = shared.metrics.bridge(&bridge.name);
         let names = Arc::new(sessions::Bridge {
             name: bridge.name.as_str().into(),
             listen: listen.to_string(),
             backend: bridge.backend.url.to_string(),
         });
-        let settings = Settings { linger, mirror, redial, metrics, sessions, drain_spread, client, backend };
+        let BridgeLimits { max_age, idle_timeout, .. } = bridge.limits;
+        let settings = Settings {
+            linger,
+            mirror,
+            redial,
+            metrics,
+            sessions,
+            max_age,
+            idle_timeout,
+            budget: shared.budget.clone(),
+            drain_spread,
+            client,
+            backend,
+        };
         let entry = Entry::new(&bridge.name, &bridge.access);
-        Route { bridge, names, settings: Arc::new(settings), entry, instance: shared.instance, tls }
+        let (settings, instance) = (Arc::new(settings), shared.instance);
+        Route { bridge, names, settings, entry, number, instance, tls }
     }
 
     /// What is counted.
@@ -66,13 +83,14 @@ impl Route {
         &self.settings.metrics
     }
 
-    /// What to do with a request that asks for this bridge.
+    /// What to do with a request that asks for this bridge, where `take_place` finds a session its place, or another
+    /// natpulse's probe.
     pub(super) async fn answer(
         &self,
         index: usize,
         wanted: Wanted,
         caller: &Caller,
-        has_room: bool,
+        take_place: impl FnOnce(bool) -> Result<(), Refusal>,
     ) -> Answer {
         if self.bridge.demo && wanted.is_plain_get {
             if !self.entry.admits(caller) {
@@ -89,8 +107,8 @@ impl Route {
             Err(refusal) => return Answer::Refuse(refusal),
         };
         let (offered, bearer) = self.entry.offered(wanted.upgrade.unwrap_or_default());
-        if !has_room {
-            return Answer::Refuse(Refusal::Unavailable);
+        if let Err(refusal) = take_place(is_probe) {
+            return Answer::Refuse(refusal);
         }
         if is_probe {
             let subprotocol = Some(probe::SUBPROTOCOL.to_owned());

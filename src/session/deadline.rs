@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, sleep_until};
 
-use super::Session;
 use super::side::{Flow, Side};
+use super::{Session, Settings};
 use crate::close::{CloseReason, Party};
 use crate::heartbeat::coalesce;
 
@@ -24,6 +24,9 @@ const STALL_LOOK: Duration = Duration::from_secs(2);
 /// message boundary will do.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The part of its age by which a session may end early.
+const AGE_SPREAD: f32 = 0.1;
+
 impl Session {
     /// Whether one end has heard the last word, or is about to.
     pub(super) fn is_ending(&self) -> bool {
@@ -37,7 +40,8 @@ impl Session {
         let other = match (self.client.output, self.backend.output) {
             (Flow::Open, Flow::Open) => match self.drain {
                 Drain::At(at) | Drain::Waiting(at) => Some((at, Due::Leave)),
-                Drain::No | Drain::AfterMessage | Drain::Asked => None,
+                Drain::No => self.retirement(),
+                Drain::AfterMessage | Drain::Asked => None,
             },
             // Whoever was asked to leave has a close frame to answer, and nothing else to wait for.
             (_, Flow::Open) if self.drain == Drain::Asked && self.client.role.is_some() => {
@@ -51,6 +55,25 @@ impl Session {
         let backend = beat(Party::Backend, &self.backend);
         let term = self.term.as_ref().map(|term| (term.until, Due::Term));
         [look, other, client, backend, term].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// When a session that nobody ends has to end, and why.
+    fn retirement(&self) -> Option<(Instant, Due)> {
+        let Settings { max_age, idle_timeout, .. } = *self.settings;
+        let age = max_age.map(|age| (self.begun + self.own_age(age), Due::Age));
+        let idle = idle_timeout.map(|longest| {
+            let crossed = self.record.last_message().map_or(Duration::ZERO, |at| at - self.record.opened());
+            (self.begun + crossed + longest, Due::Idle)
+        });
+        age.into_iter().chain(idle).min_by_key(|(at, _)| *at)
+    }
+
+    /// How old this session may become: up to a tenth less than `age`, so that those who came together do not have to
+    /// come back together.
+    fn own_age(&self, age: Duration) -> Duration {
+        // The fractional part of multiples of the golden ratio is spread evenly.
+        let spread = self.record.number().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        age.mul_f32(1.0 - AGE_SPREAD * spread as f32 / (1_u32 << 24) as f32)
     }
 
     /// Does what is due, and sees to being woken for what will be; returns whether anything was done. `moved` says of
@@ -72,7 +95,7 @@ impl Session {
         if at > now {
             let at = match due {
                 Due::Beat(party) => self.side(party).wake_for_beat(at),
-                Due::Look | Due::GiveUp | Due::Leave | Due::Term => at,
+                Due::Look | Due::GiveUp | Due::Leave | Due::Term | Due::Age | Due::Idle => at,
             };
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
             // One that fires too early is set again then; data would otherwise have it set with every message.
@@ -105,6 +128,8 @@ impl Session {
                     self.dismiss(term.reason, term.words);
                 }
             }
+            Due::Age => self.drain = Drain::At(now),
+            Due::Idle => self.dismiss(CloseReason::Idle, "no message for too long"),
             Due::Leave => match self.drain {
                 Drain::At(at) => self.drain = Drain::Waiting(at + DRAIN_PATIENCE),
                 Drain::Waiting(_) if self.client.encoder.is_between_messages() => self.leave(),
@@ -147,7 +172,11 @@ impl Session {
     /// Asks the client to come back later.
     pub(super) fn leave(&mut self) {
         self.drain = Drain::Asked;
-        self.end(Party::Client, CloseReason::Drained, "service restart");
+        let is_aged = self.settings.max_age.is_some_and(|age| self.begun.elapsed() >= self.own_age(age));
+        match is_aged {
+            true => self.end(Party::Client, CloseReason::Aged, "old enough, come back"),
+            false => self.end(Party::Client, CloseReason::Drained, "service restart"),
+        }
         self.last_moved = Instant::now();
     }
 }
@@ -184,6 +213,10 @@ enum Due {
     Leave,
     /// End what may last no longer.
     Term,
+    /// Have it asked to leave, because the session is as old as it may become.
+    Age,
+    /// Close what carries nothing.
+    Idle,
 }
 
 /// How far the client's leaving has come, when natpulse drains.

@@ -4,6 +4,7 @@
 //! to it by `relay`; what follows from it is decided here, and how it ends is a [`CloseReason`].
 
 mod address;
+mod budget;
 mod deadline;
 mod debt;
 mod ending;
@@ -12,6 +13,7 @@ mod relay;
 mod side;
 mod vigil;
 
+pub use budget::Budget;
 pub use ending::Term;
 pub use side::Side;
 pub use vigil::Upkeep;
@@ -56,6 +58,12 @@ pub struct Settings {
     pub metrics: BridgeMetrics,
     /// Who is told of deaths.
     pub sessions: Arc<Sessions>,
+    /// How long a session may last.
+    pub max_age: Option<Duration>,
+    /// How long a session may last without a message.
+    pub idle_timeout: Option<Duration>,
+    /// What all sessions together may hold for peers that do not take it.
+    pub budget: Arc<Budget>,
     /// Within which time of the drain's beginning the client is asked to leave, at a random moment.
     pub drain_spread: Duration,
     /// How the client is kept alive.
@@ -109,7 +117,7 @@ pub struct Session {
     term: Option<Box<Term>>,
     /// Whether the backend died, and another connection may take its place.
     lacks_backend: bool,
-    /// Whether a message has crossed since the clock was last looked at.
+    /// Whether a message, or a part of one, has crossed since the clock was last looked at.
     has_crossed: bool,
     /// Whether the task will be woken when natpulse drains.
     is_watching: bool,
@@ -185,7 +193,10 @@ impl Session {
                 self.dismiss(CloseReason::Dismissed, DISMISSED);
             }
             let done = self.poll(cx);
-            self.count_buffered(self.client.backlog() + self.backend.backlog());
+            if self.count_buffered(self.client.backlog() + self.backend.backlog()) {
+                // What was ended is still to be sent.
+                cx.waker().wake_by_ref();
+            }
             done
         })
         .await;
@@ -220,11 +231,15 @@ impl Session {
         Poll::Pending
     }
 
-    fn count_buffered(&mut self, now: usize) {
+    /// Takes note of what either end has not taken; returns whether that was too much.
+    fn count_buffered(&mut self, now: usize) -> bool {
         let before = std::mem::replace(&mut self.buffered, now);
-        if before != now {
-            self.settings.metrics.buffered(before, now);
+        if before == now {
+            return false;
         }
+        self.settings.metrics.buffered(before, now);
+        let times = self.settings.budget.change(before, now);
+        self.relieve(before, times)
     }
 
     fn side(&mut self, party: Party) -> &mut Side {
@@ -266,7 +281,7 @@ impl Session {
                 self.settings.metrics.paused(from);
             }
             self.record.add(from, messages, bytes);
-            self.has_crossed |= messages > 0;
+            self.has_crossed = true;
             progressed = true;
         }
         moved |= self.on_relayed(from, relayed);

@@ -24,7 +24,7 @@ pub struct Record {
     opened_ms: u64,
     uplink: Crossed,
     downlink: Crossed,
-    /// When a message last crossed, in ms since the UNIX epoch; 0 before the first.
+    /// When a message, or a part of one, last crossed, in ms since the UNIX epoch; 0 before the first.
     last_message_ms: AtomicU64,
     /// The client's interval in use and the backend's, in ms; 0 where there is none.
     intervals_ms: [AtomicU32; 2],
@@ -116,7 +116,7 @@ impl Record {
         }
     }
 
-    /// When a message last crossed, since the UNIX epoch; `None` before the first.
+    /// When a message, or a part of one, last crossed, since the UNIX epoch; `None` before the first.
     pub fn last_message(&self) -> Option<Duration> {
         let at_ms = self.last_message_ms.load(Ordering::Relaxed);
         (at_ms > 0).then(|| Duration::from_millis(at_ms))
@@ -146,7 +146,7 @@ impl Record {
         add(&crossed.bytes, bytes);
     }
 
-    /// Takes note that a message crossed when the session was so old.
+    /// Takes note that a message, or a part of one, crossed when the session was so old.
     pub fn message_crossed(&self, age: Duration) {
         self.last_message_ms.store(self.opened_ms + ms(age), Ordering::Relaxed);
     }

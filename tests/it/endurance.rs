@@ -83,9 +83,13 @@ async fn start(settings: &str) -> (Natpulse, TcpListener) {
     (natpulse, server)
 }
 
+/// All clients of these tests have one address.
+const MANY: &str = "[limits]\nsessions_per_address = 100000\nsessions_per_network = 100000\n\
+                    handshake_rate = 100000\nhandshake_burst = 100000";
+
 fn config(settings: &str, backend: SocketAddr) -> String {
     format!(
-        "{settings}\n[[bridge]]\nname = \"ws\"\nlisten = \"ws://127.0.0.1:0/\"\nmax_message = \"2GiB\"\n\
+        "{settings}\n{MANY}\n[[bridge]]\nname = \"ws\"\nlisten = \"ws://127.0.0.1:0/\"\nmax_message = \"2GiB\"\n\
          backend = {{ url = \"tcp://{backend}\", framing = \"u32be\" }}\n\
          # No raw peer of these tests answers pings.\n[heartbeat]\nmin = \"5m\"\n"
     )

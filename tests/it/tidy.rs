@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module of the crate and those of ours that it may import.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("wire", &[]),
     ("close", &[]),
     ("heartbeat", &[]),
     ("simulate", &["heartbeat"]),
+    ("limits", &[]),
     ("networks", &["heartbeat"]),
     ("gate", &[]),
     ("link", &["heartbeat"]),
@@ -31,6 +32,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "events",
             "gate",
             "heartbeat",
+            "limits",
             "link",
             "metrics",
             "networks",
@@ -43,7 +45,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
 ];
 
 /// Modules that are pure, and what they therefore must not touch.
-const PURE: [&str; 3] = ["wire", "close", "heartbeat"];
+const PURE: [&str; 4] = ["wire", "close", "heartbeat", "limits"];
 const IMPURE: [&str; 11] = [
     "tokio::",
     "tokio_util",

@@ -99,7 +99,7 @@ async fn a_wrong_value_is_told_with_its_place_and_its_rule() {
         (
             format!("§servers = 1\n{BRIDGE}"),
             "servers = 1",
-            "a known key: server, log, admin, heartbeat, networks, events, bridge",
+            "a known key: server, log, admin, heartbeat, networks, events, limits, access, bridge",
         ),
         (
             format!("[log]\n§level = \"loud\"\n{BRIDGE}"),
