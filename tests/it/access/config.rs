@@ -1,8 +1,16 @@
 //! What the config may say of who may come in.
 
 use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::with;
 use crate::bad_input::config::{BRIDGE, each_is_told, run};
+use crate::harness::{authority, http};
+use crate::process::{Process, within};
 use crate::tools::TempDir;
 
 fn access(table: &str) -> String {
@@ -195,4 +203,33 @@ async fn check_prints_what_tokens_must_be_and_warns_of_what_others_may_read() {
     }
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(!lines.join("\n").contains("sesame"));
+}
+
+#[tokio::test]
+async fn a_command_line_names_origins_too() {
+    let bridge = |origin: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_natpulse"));
+        let listen = ["bridge", "ws://127.0.0.1:0/", "echo:", "--admin", "127.0.0.1:0", "--origin"];
+        command.args(listen).arg(origin);
+        Process::spawn(command)
+    };
+    let mut wrong = bridge("app.example");
+    assert_eq!(wrong.exit().await.code(), Some(2));
+    let told = &wrong.lines()[0];
+    assert!(told.starts_with("argument --origin: bridge[0].access.origins = [...]: must be"), "{told}");
+
+    let right = bridge("https://app.example");
+    let address = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_listening = event["message"] == "listening";
+        is_listening.then(|| authority(event["listen"].as_str().unwrap()).parse().unwrap())
+    };
+    let address = right.wait_line("a listener", address).await;
+    let foreign = with("Origin: https://other.example");
+    assert_eq!(http(address, &foreign).await.status, 403);
+    let mut client = TcpStream::connect::<SocketAddr>(address).await.unwrap();
+    client.write_all(with("Origin: https://app.example").as_bytes()).await.unwrap();
+    let mut start = [0; 13];
+    within("the answer", client.read_exact(&mut start)).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 101 ");
 }
