@@ -1,5 +1,9 @@
 //! The command line.
 
+mod websockify;
+
+pub use websockify::{Foreign, Websockify};
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +30,8 @@ const EXAMPLES: &str = "Examples:
   natpulse                                  serve what ./config.toml says
   natpulse check                            list everything that is wrong with ./config.toml
   natpulse 8080 localhost:5900              as websockify: browsers on 8080 reach the VNC server
+  natpulse 8080 --web novnc --token-plugin TokenFile --token-source vms.cfg
+                                            the same for many, with noVNC's own pages
   natpulse bridge ws://0.0.0.0:8080/im tcp://127.0.0.1:9000 --framing u32be
                                             one WebSocket message is one length-prefixed record
   natpulse bridge tcp://127.0.0.1:9000 ws://example.com:8080/im --framing u32be
@@ -189,23 +195,6 @@ pub struct BridgeCommand {
     pub log_level: Option<String>,
 }
 
-/// The words of websockify: `[HOST:]PORT TARGET_HOST:TARGET_PORT`.
-#[derive(Args, Debug)]
-pub struct Websockify {
-    /// As websockify: where WebSocket clients connect
-    #[arg(value_name = "[HOST:]PORT")]
-    pub source: Option<String>,
-    /// As websockify: the TCP service they reach
-    #[arg(value_name = "TARGET:PORT", requires = "source")]
-    pub target: Option<String>,
-    /// As websockify: reach a Unix socket, in the place of TARGET:PORT
-    #[arg(long, value_name = "PATH", conflicts_with = "target", requires = "source")]
-    pub unix_target: Option<PathBuf>,
-    /// As websockify: log more
-    #[arg(short, long, requires = "source")]
-    pub verbose: bool,
-}
-
 impl BridgeCommand {
     /// The bridge in the words of the config file.
     pub fn arguments(self) -> BridgeArguments {
@@ -221,36 +210,7 @@ impl BridgeCommand {
             origins: self.origins,
             admin: self.admin,
             log_level: self.log_level,
-        }
-    }
-}
-
-impl Websockify {
-    /// The bridge in the words of the config file, if websockify's words were used.
-    ///
-    /// # Errors
-    /// A source without a target.
-    pub fn arguments(self) -> Result<Option<BridgeArguments>, String> {
-        let Some(source) = self.source else {
-            return Ok(None);
-        };
-        let backend = match (self.target, self.unix_target) {
-            (Some(target), _) => format!("tcp://{target}"),
-            (None, Some(path)) => format!("unix://{}", path.display()),
-            (None, None) => {
-                return Err(format!(
-                    "{source:?} is no command, and as websockify's [HOST:]PORT it needs a TARGET:PORT or --unix-target"
-                ));
-            }
-        };
-        // websockify listens on every address unless told otherwise, and does not look at the path.
-        let address = if source.contains(':') { source } else { format!("0.0.0.0:{source}") };
-        Ok(Some(BridgeArguments {
-            listen: format!("ws://{address}/*"),
-            backend,
-            subprotocols: vec!["binary".into()],
-            log_level: self.verbose.then(|| "debug".into()),
             ..BridgeArguments::default()
-        }))
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! * [`gate`]: who may come in.
 //! * [`limits`]: how much anyone may take. Pure: no IO, no clock.
 //! * [`link`]: one connection of each scheme: accept, dial, the WebSocket handshake.
+//! * [`targets`]: whom to dial, where that is not one fixed URL.
 //! * [`session`]: one client's conversation with its backend; one task, both directions.
 //! * [`wire`]: bytes to messages and back. Pure: no IO, no clock.
 //! * [`heartbeat`]: how long a connection may be silent. Pure: no IO, no clock.
@@ -43,5 +44,6 @@ pub mod proxy;
 pub mod session;
 pub mod sessions;
 pub mod simulate;
+pub mod targets;
 pub mod top;
 pub mod wire;

@@ -1,21 +1,24 @@
 //! `[[bridge]]`: two ends and what crosses between them.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::access::Access;
+use super::backend::{self, Asked, Backend};
 use super::heartbeat::{self, Carrier, Heartbeat};
 use super::reader::Reader;
 use super::source::{Node, Value};
+use super::whom::Speech;
 use super::{BridgeLimits, ConfigError, Origin};
 use super::{framing, preface, tls};
 use crate::heartbeat::Settings;
-use crate::link::proxy_protocol::Version;
-use crate::link::tls::{ClientTls, ServerTls};
-use crate::link::{BackendUrl, ListenUrl};
+use crate::link::ListenUrl;
+use crate::link::tls::ServerTls;
 use crate::session::RecordKind;
+use crate::targets::Path;
 use crate::wire::{Framing, Kind};
 
 /// One bridge.
@@ -41,6 +44,8 @@ pub struct Bridge {
     pub limits: BridgeLimits,
     /// Whether a plain GET is answered with the demo page.
     pub demo: bool,
+    /// The directory whose files are served on plain GETs.
+    pub web: Option<PathBuf>,
     /// Who may come in.
     pub access: Access,
 }
@@ -59,21 +64,6 @@ pub struct Listen {
     /// The proxies that must say whom they speak for, with a PROXY header, and are the only ones let in; none where no
     /// header is expected.
     pub proxy_protocol: Vec<IpNet>,
-}
-
-/// The end that is dialled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// Whom.
-    pub url: BackendUrl,
-    /// How it is met with TLS, where it is.
-    pub tls: Option<ClientTls>,
-    /// How a byte stream is cut into messages; of no meaning on a WebSocket.
-    pub framing: Framing,
-    /// How it is kept alive.
-    pub heartbeat: Heartbeat,
-    /// The PROXY header by which it is told who the client is, if it is to be.
-    pub proxy_protocol: Option<Version>,
 }
 
 pub(super) const DEFAULT_MAX_MESSAGE: u64 = 16 << 20;
@@ -123,6 +113,7 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
     let linger = reader.duration("linger").unwrap_or(DEFAULT_LINGER);
     let limits = reader.take("limits");
     let demo = reader.boolean("demo").unwrap_or(false);
+    let web = reader.take("web");
     let access = reader.take("access");
     let name = name.and_then(|node| {
         let name = node.value.as_str().filter(|name| is_name(name)).map(str::to_owned);
@@ -131,54 +122,23 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
         }
         name
     });
+    let is_ws = listen.as_ref().is_none_or(is_ws);
+    let web = web.and_then(|node| read_web(&mut reader, &node, is_ws));
     reader.finish();
-    let listen_origin = listen.as_ref().map_or(Origin::Nowhere, |node| node.origin.clone());
-    let mut listen = listen.and_then(|node| {
-        let is_stream = |url: &ListenUrl| !matches!(url, ListenUrl::Ws { .. });
-        let path = format!("{path}.listen");
-        let more = |reader: &mut Reader<'_>, url: Option<&ListenUrl>| {
-            (preface::read_listen(reader, url), reader.take("tls"))
-        };
-        read_end(&path, node, heartbeat, message, ListenUrl::parse, is_stream, more, errors)
-    });
-    let mut framing_origin = Origin::Nowhere;
-    let mut backend = backend.and_then(|node| {
-        framing_origin = node.get("framing").unwrap_or(&node).origin.clone();
-        let is_stream = |url: &BackendUrl| matches!(url, BackendUrl::Tcp { .. } | BackendUrl::Unix(_));
-        let path = format!("{path}.backend");
-        let more = |reader: &mut Reader<'_>, url: Option<&BackendUrl>| {
-            (preface::read_backend(reader, url), reader.take("tls"))
-        };
-        read_end(&path, node, heartbeat, message, BackendUrl::parse, is_stream, more, errors)
-    });
-    let listen_url = listen.as_ref().map(|(url, ..)| url);
+    let listen =
+        listen.and_then(|node| read_listen(&format!("{path}.listen"), node, heartbeat, message, errors));
+    let framing_origin = backend.as_ref().map(backend::framing_origin).unwrap_or_default();
+    let asked = listen.as_ref().map_or(Asked::Unknown, |listen| asked(&listen.url));
+    let backend = backend
+        .and_then(|node| backend::read(&format!("{path}.backend"), node, heartbeat, message, &asked, errors));
+    let listen_url = listen.as_ref().map(|listen| &listen.url);
     let access = Access::read(&format!("{path}.access"), access, listen_url, errors);
-    let listen_tls = listen.as_mut().and_then(|end| {
-        let whose = (&end.0, listen_origin);
-        tls::read_listen(&format!("{path}.listen"), end.3.1.take(), whose, errors)
-    });
-    let backend_tls = backend.as_mut().and_then(|end| {
-        let host = end.0.tls_authority().map(|authority| authority.host.as_str());
-        tls::read_backend(&format!("{path}.backend"), end.3.1.take(), host, errors)
-    });
     let limits = BridgeLimits::read(&format!("{path}.limits"), limits, errors);
     let (listen, backend) = (listen?, backend?);
     let bridge = Bridge {
         name: name?,
-        listen: Listen {
-            url: listen.0,
-            tls: listen_tls,
-            framing: listen.1,
-            heartbeat: listen.2,
-            proxy_protocol: listen.3.0,
-        },
-        backend: Backend {
-            url: backend.0,
-            tls: backend_tls,
-            framing: backend.1,
-            heartbeat: backend.2,
-            proxy_protocol: backend.3.0,
-        },
+        listen,
+        backend,
         message,
         max_message,
         subprotocols,
@@ -186,28 +146,23 @@ fn read(path: &str, node: Node, heartbeat: &Settings, errors: &mut Vec<ConfigErr
         linger,
         limits,
         demo,
+        web,
         access,
     };
     check_pair(path, &bridge, framing_origin, errors);
     Some(bridge)
 }
 
-/// Reads an end: a URL, or a table with one. Only a byte stream has a framing; without a word about it, it is
-/// raw. `more` reads the keys that only one of the ends has.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "both ends are read alike, and what differs is said by the caller"
-)]
-fn read_end<U, M>(
+/// Reads the end that clients connect to: a URL, or a table with one. Only a byte stream has a framing; without a word
+/// about it, it is raw.
+fn read_listen(
     path: &str,
     node: Node,
     base: &Settings,
     message: RecordKind,
-    parse: fn(&str) -> Result<U, String>,
-    is_stream: fn(&U) -> bool,
-    more: impl FnOnce(&mut Reader<'_>, Option<&U>) -> M,
     errors: &mut Vec<ConfigError>,
-) -> Option<(U, Framing, Heartbeat, M)> {
+) -> Option<Listen> {
+    let origin = node.origin.clone();
     let node = match &node.value {
         Value::String(_) => Node::table(vec![("url", node)]),
         Value::Table(_) => node,
@@ -221,16 +176,18 @@ fn read_end<U, M>(
     let url = reader.required("url", "a URL");
     let framing = reader.take("framing");
     let heartbeat = reader.take("heartbeat");
+    let tls = reader.take("tls");
     let url = url.and_then(|node| {
-        let parsed = node.value.as_str().map_or_else(|| Err("a URL".into()), parse);
+        let parsed = node.value.as_str().map_or_else(|| Err("a URL".into()), listen_url);
         parsed.map_err(|rule| reader.wrong("url", &node, &rule)).ok()
     });
+    let is_stream = |url: &ListenUrl| !matches!(url, ListenUrl::Ws { .. });
     if let (Some(url), Some(framing)) = (&url, &framing)
         && !is_stream(url)
     {
         reader.wrong("framing", framing, "left out: WebSockets and echo: have messages of their own");
     }
-    let more = more(&mut reader, url.as_ref());
+    let proxy_protocol = preface::read_listen(&mut reader, url.as_ref());
     reader.finish();
     let framing = match framing {
         Some(node) => framing::read(&format!("{path}.framing"), node, errors)?,
@@ -239,7 +196,44 @@ fn read_end<U, M>(
     let url = url?;
     let carrier = if is_stream(&url) { Carrier::Framed(&framing) } else { Carrier::WebSocket(message) };
     let heartbeat = heartbeat::read_end(&format!("{path}.heartbeat"), heartbeat, base, carrier, errors);
-    Some((url, framing, heartbeat, more))
+    let tls = tls::read_listen(path, tls, (&url, origin), errors);
+    Some(Listen { url, tls, framing, heartbeat, proxy_protocol })
+}
+
+/// Whether a listening end has a path, as far as that can be seen before it is read.
+fn is_ws(listen: &Node) -> bool {
+    let url = listen.get("url").unwrap_or(listen).value.as_str();
+    url.and_then(|url| ListenUrl::parse(url).ok()).is_none_or(|url| matches!(url, ListenUrl::Ws { .. }))
+}
+
+fn read_web(reader: &mut Reader<'_>, node: &Node, is_ws: bool) -> Option<PathBuf> {
+    let directory = node.value.as_str().map(PathBuf::from).filter(|path| path.is_dir());
+    match (directory, is_ws) {
+        (Some(directory), true) => return Some(directory),
+        (Some(_), false) => reader.wrong("web", node, "left out: only a ws listener is asked for pages"),
+        (None, _) => reader.wrong("web", node, "the path of a directory"),
+    }
+    None
+}
+
+/// What clients of a listening end can say.
+fn asked(url: &ListenUrl) -> Asked {
+    match url {
+        ListenUrl::Ws { path, .. } => {
+            let path = Path::parse(path);
+            path.map_or(Asked::Unknown, |path| Asked::Path(path.parameters().map(str::to_owned).collect()))
+        }
+        ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => Asked::Nothing,
+    }
+}
+
+/// A listening URL whose path makes sense.
+fn listen_url(text: &str) -> Result<ListenUrl, String> {
+    let url = ListenUrl::parse(text)?;
+    if let ListenUrl::Ws { path, .. } = &url {
+        Path::parse(path)?;
+    }
+    Ok(url)
 }
 
 fn read_subprotocols(reader: &mut Reader<'_>) -> Vec<String> {
@@ -280,8 +274,8 @@ const MESSAGES: [(&str, RecordKind); 3] = [
 
 /// A raw stream has no messages: where it meets records, its pieces must be able to become some.
 fn check_pair(path: &str, bridge: &Bridge, origin: Origin, errors: &mut Vec<ConfigError>) {
-    let is_stream = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
-        && matches!(bridge.backend.url, BackendUrl::Tcp { .. } | BackendUrl::Unix(_));
+    let is_stream =
+        !matches!(bridge.listen.url, ListenUrl::Ws { .. }) && bridge.backend.whom.speech() == Speech::Bytes;
     let (listen, backend) = (&bridge.listen.framing, &bridge.backend.framing);
     let is_senseless = |one: &Framing, other: &Framing| one.is_raw() && !other.takes_any_bytes();
     if is_stream && (is_senseless(listen, backend) || is_senseless(backend, listen)) {
@@ -326,7 +320,10 @@ impl Places {
         let (place, ws_path) = match url {
             // Port 0 is a different port each time, except that WebSockets share it.
             ListenUrl::Tcp { address, .. } if address.port() == 0 => return,
-            ListenUrl::Ws { address, path, .. } => (address.to_string(), Some(path)),
+            ListenUrl::Ws { address, path, .. } => {
+                let shape = Path::parse(&path).map_or(path, |path| path.shape());
+                (address.to_string(), Some(shape))
+            }
             ListenUrl::Tcp { address, .. } => (address.to_string(), None),
             ListenUrl::Unix(path) => (path.display().to_string(), None),
         };

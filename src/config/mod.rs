@@ -7,6 +7,8 @@
 
 mod access;
 mod admin;
+mod arguments;
+mod backend;
 mod bearer;
 mod bridge;
 mod events;
@@ -19,18 +21,22 @@ mod secret;
 mod source;
 mod tls;
 mod units;
+mod whom;
 mod write;
 
 pub use access::Access;
 pub use admin::Admin;
+pub use arguments::BridgeArguments;
+pub use backend::Backend;
 pub use bearer::{Bearer, Signed};
-pub use bridge::{Backend, Bridge, Listen};
+pub use bridge::{Bridge, Listen};
 pub use events::Events;
 pub use heartbeat::{Heartbeat, LegacyBeat};
 pub use limits::{BridgeLimits, Limits};
 pub use secret::Secret;
 pub use source::Origin;
 pub use units::duration;
+pub use whom::{HealthCheck, Pool, Speech, Whom};
 
 use std::fmt;
 use std::path::PathBuf;
@@ -40,7 +46,7 @@ use ipnet::IpNet;
 
 use crate::heartbeat::Settings;
 use reader::Reader;
-use source::{Node, Value};
+use source::Node;
 
 /// Everything there is to know before starting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,33 +139,6 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// What a bridge on the command line is made of: the words of the config file.
-#[derive(Clone, Debug, Default)]
-pub struct BridgeArguments {
-    /// The listen URL.
-    pub listen: String,
-    /// The backend URL.
-    pub backend: String,
-    /// The framing of every end that is a byte stream.
-    pub framing: Option<String>,
-    /// The framing of the listening end, before `framing`.
-    pub listen_framing: Option<String>,
-    /// The framing of the backend, before `framing`.
-    pub backend_framing: Option<String>,
-    /// What a record becomes.
-    pub message: Option<String>,
-    /// The message limit.
-    pub max_message: Option<String>,
-    /// Subprotocols to choose from.
-    pub subprotocols: Vec<String>,
-    /// Origins of pages that may connect; only those that the bridge serves itself where there are none.
-    pub origins: Vec<String>,
-    /// Where the admin port listens.
-    pub admin: Option<String>,
-    /// The log level.
-    pub log_level: Option<String>,
-}
-
 impl Config {
     /// Reads TOML text called `name`, and the environment variables over it.
     ///
@@ -182,43 +161,7 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn from_arguments(arguments: &BridgeArguments) -> Result<Config, Vec<ConfigError>> {
         let mut errors = Vec::new();
-        let mut bridge = Vec::new();
-        for (key, argument, url, framing) in [
-            ("listen", "LISTEN", &arguments.listen, &arguments.listen_framing),
-            ("backend", "BACKEND", &arguments.backend, &arguments.backend_framing),
-        ] {
-            let mut end = vec![("url", Node::argument(argument, url))];
-            let is_stream = ["tcp:", "tls:", "unix:"].iter().any(|scheme| url.starts_with(scheme));
-            let common = arguments.framing.as_ref().filter(|_| is_stream);
-            if let Some(framing) = framing.as_ref().or(common) {
-                end.push(("framing", Node::argument("--framing", framing)));
-            }
-            bridge.push((key, Node::table(end)));
-        }
-        bridge.push(("name", Node::argument("LISTEN", "bridge")));
-        for (key, argument, text) in [
-            ("message", "--message", &arguments.message),
-            ("max_message", "--max-message", &arguments.max_message),
-        ] {
-            bridge.extend(text.as_ref().map(|text| (key, Node::argument(argument, text))));
-        }
-        let origin = Origin::Argument("--subprotocol");
-        let words = arguments.subprotocols.iter().map(|word| Node::argument("--subprotocol", word)).collect();
-        bridge.push(("subprotocols", Node { value: Value::Array(words), origin }));
-        if !arguments.origins.is_empty() {
-            let origins = arguments.origins.iter().map(|text| Node::argument("--origin", text)).collect();
-            let origins = Node { value: Value::Array(origins), origin: Origin::Argument("--origin") };
-            bridge.push(("access", Node::table(vec![("origins", origins)])));
-        }
-        let bridges = Node { value: Value::Array(vec![Node::table(bridge)]), origin: Origin::Nowhere };
-        let mut root = vec![("bridge", bridges)];
-        if let Some(admin) = &arguments.admin {
-            root.push(("admin", Node::table(vec![("listen", Node::argument("--admin", admin))])));
-        }
-        if let Some(level) = &arguments.log_level {
-            root.push(("log", Node::table(vec![("level", Node::argument("--log-level", level))])));
-        }
-        let mut root = Node::table(root);
+        let mut root = arguments.tree();
         root.overlay(std::env::vars(), &mut errors);
         Config::from_tree(root, errors)
     }

@@ -6,8 +6,8 @@ use super::reader::Reader;
 use super::source::Node;
 use super::units::NETWORKS_RULE;
 use super::{Bridge, ConfigError, Origin};
+use crate::link::ListenUrl;
 use crate::link::proxy_protocol::Version;
-use crate::link::{BackendUrl, ListenUrl};
 
 const KEY: &str = "proxy_protocol";
 
@@ -25,10 +25,8 @@ pub(super) fn read_listen(reader: &mut Reader<'_>, url: Option<&ListenUrl>) -> V
 }
 
 /// How a backend is told who the client is.
-pub(super) fn read_backend(reader: &mut Reader<'_>, url: Option<&BackendUrl>) -> Option<Version> {
-    if let Some(BackendUrl::Echo) = url
-        && let Some(node) = reader.take(KEY)
-    {
+pub(super) fn read_backend(reader: &mut Reader<'_>, is_echo: bool) -> Option<Version> {
+    if is_echo && let Some(node) = reader.take(KEY) {
         reader.wrong(KEY, &node, "left out: echo: is told nothing");
         return None;
     }

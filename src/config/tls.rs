@@ -206,7 +206,7 @@ pub(super) fn warnings(bridge: &Bridge) -> Vec<String> {
         warnings.push(format!(
             "backend.tls.insecure_skip_verify = true: anyone between natpulse and {} can read and \
              change everything",
-            bridge.backend.url
+            bridge.backend.whom
         ));
     }
     let listen = bridge.listen.tls.as_ref().map(|tls| ("listen", &tls.key));

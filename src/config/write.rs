@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::tls::{write_backend, write_client, write_listen};
+use super::tls::{write_client, write_listen};
 use super::units::{write_duration, write_size};
-use super::{Bridge, Config, Events, FORMATS, LEVELS, Networks, heartbeat, preface};
-use crate::link::{BackendUrl, ListenUrl};
+use super::{Bridge, Config, Events, FORMATS, LEVELS, Networks, backend, heartbeat, preface};
+use crate::link::ListenUrl;
 use crate::session::RecordKind;
 use crate::wire::Kind;
 
@@ -60,14 +60,9 @@ fn write_bridge(f: &mut fmt::Formatter<'_>, bridge: &Bridge) -> fmt::Result {
         RecordKind::Fixed(Kind::Text) => "text",
         RecordKind::Mirror => "mirror",
     };
-    let (listen_beat, backend_beat) =
-        (heartbeat::write(&bridge.listen.heartbeat), heartbeat::write(&bridge.backend.heartbeat));
+    let listen_beat = heartbeat::write(&bridge.listen.heartbeat);
     let listen_tls = bridge.listen.tls.as_ref().map(write_listen).unwrap_or_default();
-    let backend_tls = bridge.backend.tls.as_ref().map(write_backend).unwrap_or_default();
-    let (listen_more, backend_more) = (
-        listen_tls + &preface::write_listen(&bridge.listen.proxy_protocol),
-        backend_tls + &preface::write_backend(bridge.backend.proxy_protocol),
-    );
+    let listen_more = listen_tls + &preface::write_listen(&bridge.listen.proxy_protocol);
     writeln!(f, "\n[[bridge]]\nname = \"{}\"", bridge.name)?;
     match &bridge.listen.url {
         ListenUrl::Ws { .. } => {
@@ -82,24 +77,15 @@ fn write_bridge(f: &mut fmt::Formatter<'_>, bridge: &Bridge) -> fmt::Result {
             )?;
         }
     }
-    match &bridge.backend.url {
-        BackendUrl::Ws { .. } | BackendUrl::Echo => {
-            let url = quoted(&bridge.backend.url);
-            writeln!(f, "backend = {{ url = {url}, heartbeat = {backend_beat}{backend_more} }}")?;
-        }
-        BackendUrl::Tcp { .. } | BackendUrl::Unix(_) => {
-            let (url, framing) = (quoted(&bridge.backend.url), &bridge.backend.framing);
-            writeln!(
-                f,
-                "backend = {{ url = {url}, framing = {framing}, heartbeat = {backend_beat}{backend_more} }}"
-            )?;
-        }
-    }
+    writeln!(f, "backend = {}", backend::write(&bridge.backend))?;
     write!(f, "{}", bridge.limits.line())?;
     writeln!(f, "message = \"{message}\"\nmax_message = \"{}\"", write_size(bridge.max_message))?;
     writeln!(f, "subprotocols = {:?}", bridge.subprotocols)?;
     writeln!(f, "dial_timeout = \"{}\"", write_duration(bridge.dial_timeout))?;
     writeln!(f, "linger = \"{}\"\ndemo = {}", write_duration(bridge.linger), bridge.demo)?;
+    if let Some(web) = &bridge.web {
+        writeln!(f, "web = {}", quoted(&web.display()))?;
+    }
     write!(f, "{}", bridge.access)
 }
 

@@ -163,7 +163,7 @@ async fn connect(url: &WebhookUrl, tls: Option<&Connector>) -> Result<Connection
     let stream = TcpStream::connect((url.authority.host.as_str(), url.authority.port)).await?;
     let stream = Stream::tcp(stream)?;
     let stream = match tls {
-        Some(tls) => tls.connect(stream).await?,
+        Some(tls) => tls.connect(stream, &url.authority.host).await?,
         None => stream,
     };
     let (requests, driver) = http1::handshake(TokioIo::new(stream)).await?;

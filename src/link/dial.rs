@@ -3,7 +3,8 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::task::Poll;
 
 use http_body_util::Empty;
@@ -19,12 +20,13 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::connect::connect;
 use super::endpoint::Authority;
 use super::preface::introduce;
 use super::request::has_token;
 use super::tls::Connector;
 use super::upgrade::{MAX_HEADER, NATPULSE};
-use super::{BackendUrl, Echo, Stream};
+use super::{BackendUrl, Echo, Reach, Stream};
 
 /// A backend that is ready to be spoken to.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub struct Dialled {
     pub subprotocol: Option<String>,
     /// Whether it says that it is natpulse.
     pub is_natpulse: bool,
+    /// Whom a session dials again when this connection dies, where that is for the caller to say.
+    pub own: Option<Arc<BackendUrl>>,
 }
 
 /// Why a backend could not be reached.
@@ -48,6 +52,8 @@ pub enum DialError {
     Http(hyper::Error),
     /// An answer that is not the upgrade that was asked for.
     Refused(String),
+    /// The name leads to an address that may not be dialled.
+    Forbidden(IpAddr),
 }
 
 impl fmt::Display for DialError {
@@ -56,6 +62,7 @@ impl fmt::Display for DialError {
             DialError::Io(error) => write!(f, "{error}"),
             DialError::Http(error) => write!(f, "{error}"),
             DialError::Refused(what) => f.write_str(what),
+            DialError::Forbidden(address) => write!(f, "its address, {address}, may not be dialled"),
         }
     }
 }
@@ -79,6 +86,8 @@ impl From<hyper::Error> for DialError {
 pub struct Call<'a> {
     /// Whom.
     pub url: &'a BackendUrl,
+    /// Which of its addresses may be dialled.
+    pub reach: &'a Reach,
     /// What a WebSocket is offered.
     pub subprotocols: &'a [String],
     /// The longest message that will cross, in bytes.
@@ -94,20 +103,38 @@ pub struct Call<'a> {
 /// # Errors
 /// No connection, or no upgrade. There is no timeout here.
 pub async fn dial(call: &Call<'_>) -> Result<Dialled, DialError> {
-    let mut stream = match call.url {
-        BackendUrl::Echo => Stream::Echo(Box::new(Echo::new(call.longest))),
-        BackendUrl::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
-        BackendUrl::Tcp { authority, .. } | BackendUrl::Ws { authority, .. } => connect(authority).await?,
-    };
-    introduce(&mut stream, call.preface).await?;
-    let stream = secure(stream, call.tls).await?;
+    let stream = prepare(call).await?;
     match call.url {
         BackendUrl::Ws { authority, path_and_query, .. } => {
             shake_hands(stream, authority, path_and_query, call.subprotocols).await
         }
         BackendUrl::Echo | BackendUrl::Unix(_) | BackendUrl::Tcp { .. } => {
-            Ok(Dialled { stream, early: Bytes::new(), subprotocol: None, is_natpulse: false })
+            Ok(Dialled { stream, early: Bytes::new(), subprotocol: None, is_natpulse: false, own: None })
         }
+    }
+}
+
+/// Finds out whether a backend can be reached, and hangs up on it before a word of its protocol is said.
+///
+/// # Errors
+/// No connection. There is no timeout here.
+pub async fn check(call: &Call<'_>) -> Result<(), DialError> {
+    prepare(call).await.map(drop)
+}
+
+/// A connection on which the backend's own protocol can begin.
+async fn prepare(call: &Call<'_>) -> Result<Stream, DialError> {
+    let mut stream = match call.url {
+        BackendUrl::Echo => Stream::Echo(Box::new(Echo::new(call.longest))),
+        BackendUrl::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
+        BackendUrl::Tcp { authority, .. } | BackendUrl::Ws { authority, .. } => {
+            connect(authority, call.reach).await?
+        }
+    };
+    introduce(&mut stream, call.preface).await?;
+    match call.url.tls_authority() {
+        Some(authority) => Ok(secure(stream, call.tls, &authority.host).await?),
+        None => Ok(stream),
     }
 }
 
@@ -126,18 +153,14 @@ pub async fn dial_at(
 ) -> Result<Dialled, DialError> {
     let mut stream = Stream::tcp(TcpStream::connect(address).await?)?;
     introduce(&mut stream, preface).await?;
-    let stream = secure(stream, tls).await?;
+    let stream = secure(stream, tls, &authority.host).await?;
     shake_hands(stream, authority, path_and_query, subprotocols).await
 }
 
-async fn connect(authority: &Authority) -> io::Result<Stream> {
-    Stream::tcp(TcpStream::connect((authority.host.as_str(), authority.port)).await?)
-}
-
-/// Does the TLS handshake, where there is one. In a box, because it needs more memory than all else here.
-async fn secure(stream: Stream, tls: Option<&Connector>) -> io::Result<Stream> {
+/// Does the TLS handshake with a host, where there is one. In a box, because it needs more memory than all else here.
+async fn secure(stream: Stream, tls: Option<&Connector>, host: &str) -> io::Result<Stream> {
     match tls {
-        Some(tls) => Box::pin(tls.connect(stream)).await,
+        Some(tls) => Box::pin(tls.connect(stream, host)).await,
         None => Ok(stream),
     }
 }
@@ -182,14 +205,15 @@ async fn shake_hands(
     })
     .await?;
     let response = response.expect("the loop ends with a response");
-    let subprotocol = check(&response, &key, subprotocols).map_err(DialError::Refused)?;
+    let subprotocol = agreed(&response, &key, subprotocols).map_err(DialError::Refused)?;
     let is_natpulse = response.headers().contains_key(NATPULSE);
     let parts = connection.into_parts();
-    Ok(Dialled { stream: parts.io.into_inner(), early: parts.read_buf, subprotocol, is_natpulse })
+    let (stream, early) = (parts.io.into_inner(), parts.read_buf);
+    Ok(Dialled { stream, early, subprotocol, is_natpulse, own: None })
 }
 
 /// The client's checks of RFC 6455 section 4.1; returns the subprotocol agreed on.
-fn check<B>(response: &Response<B>, key: &str, offered: &[String]) -> Result<Option<String>, String> {
+fn agreed<B>(response: &Response<B>, key: &str, offered: &[String]) -> Result<Option<String>, String> {
     let headers = response.headers();
     let accept = derive_accept_key(key.as_bytes());
     let subprotocol = headers.get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::to_str);

@@ -154,6 +154,16 @@ impl BackendUrl {
     }
 }
 
+impl BackendUrl {
+    /// The host and port, where it has them.
+    pub fn authority(&self) -> Option<&Authority> {
+        match self {
+            BackendUrl::Ws { authority, .. } | BackendUrl::Tcp { authority, .. } => Some(authority),
+            BackendUrl::Unix(_) | BackendUrl::Echo => None,
+        }
+    }
+}
+
 impl WebhookUrl {
     /// Reads a URL.
     ///

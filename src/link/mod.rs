@@ -1,6 +1,7 @@
 //! Connections: accepting and dialling each scheme, and the WebSocket handshake.
 
 mod caller;
+mod connect;
 mod dial;
 mod echo;
 mod endpoint;
@@ -9,18 +10,22 @@ mod head;
 mod listen;
 mod preface;
 pub mod proxy_protocol;
+mod reach;
 mod request;
 mod stream;
 mod tcp;
 pub mod tls;
 mod upgrade;
+mod web_file;
 
 pub use caller::{Caller, Secured};
-pub use dial::{Call, DialError, Dialled, dial, dial_at};
+pub use dial::{Call, DialError, Dialled, check, dial, dial_at};
 pub use echo::Echo;
 pub use endpoint::{Authority, BackendUrl, ListenUrl, WebhookUrl};
 pub use listen::Listener;
 pub use preface::{NoHeader, take_header};
+pub use reach::Reach;
 pub use request::Wanted;
 pub use stream::Stream;
 pub use upgrade::{Answer, NotOpened, Opened, Refusal, upgrade};
+pub use web_file::WebFile;

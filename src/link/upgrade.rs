@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::head::Head;
-use super::{Dialled, Stream, Wanted};
+use super::{Dialled, Stream, Wanted, WebFile};
 
 /// Largest request head in bytes, request line included: what common servers allow.
 pub(super) const MAX_HEADER: usize = 8 * 1024;
@@ -47,6 +47,10 @@ pub enum Refusal {
     OriginDenied,
     /// 404: no bridge has this path.
     NotFound,
+    /// 403: the path names a backend that may not be dialled.
+    ForbiddenTarget,
+    /// 404: the path or the token names no backend.
+    UnknownTarget,
     /// 405: an upgrade is a GET.
     NotGet,
     /// 426: no upgrade, or not to version 13.
@@ -75,6 +79,8 @@ pub enum Answer {
     },
     /// Show a page.
     Page(&'static str),
+    /// Show a file.
+    File(WebFile),
     /// Say no.
     Refuse(Refusal),
 }
@@ -135,18 +141,19 @@ where
             let response = match decide(Wanted::of(&request, has_more.load(Ordering::Relaxed))).await {
                 Answer::Open { route, dialled, subprotocol, until } => {
                     *opened_by.lock().expect("nobody panics with this lock") = Some((route, dialled, until));
-                    switching(key.as_ref(), subprotocol.as_deref(), instance.as_deref())
+                    switching(key.as_ref(), subprotocol.as_deref(), instance.as_deref()).map(Either::Left)
                 }
                 Answer::Page(html) => {
                     let html_type = HeaderValue::from_static("text/html; charset=utf-8");
                     let mut response = Response::new(Full::from(html));
                     response.headers_mut().insert(CONTENT_TYPE, html_type);
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                    response
+                    response.map(Either::Left)
                 }
+                Answer::File(file) => file.response().map(Either::Right),
                 Answer::Refuse(refusal) => {
                     *refused_by.lock().expect("nobody panics with this lock") = Some(refusal);
-                    refusal.response()
+                    refusal.response().map(Either::Left)
                 }
             };
             hyper::Result::Ok(response)
@@ -234,6 +241,8 @@ impl Refusal {
             Refusal::AddressDenied => (StatusCode::FORBIDDEN, "this address may not connect\n"),
             Refusal::OriginDenied => (StatusCode::FORBIDDEN, "pages of this origin may not connect\n"),
             Refusal::NotFound => (StatusCode::NOT_FOUND, "no bridge has this path\n"),
+            Refusal::ForbiddenTarget => (StatusCode::FORBIDDEN, "this target may not be reached from here\n"),
+            Refusal::UnknownTarget => (StatusCode::NOT_FOUND, "there is no such target\n"),
             Refusal::NotGet => (StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with GET\n"),
             Refusal::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "this is a WebSocket, version 13\n"),
             Refusal::TooMany => {
@@ -271,6 +280,8 @@ impl Refusal {
             | Refusal::AddressDenied
             | Refusal::OriginDenied
             | Refusal::NotFound
+            | Refusal::ForbiddenTarget
+            | Refusal::UnknownTarget
             | Refusal::BadGateway => {}
         }
         response

@@ -53,6 +53,15 @@ pub struct SideMetrics {
     explained: IntCounter,
 }
 
+/// The metrics of a bridge's backends that are checked on.
+#[derive(Debug)]
+pub struct BackendMetrics {
+    healthy: IntGauge,
+    unhealthy: IntGauge,
+    passed: IntCounter,
+    failed: IntCounter,
+}
+
 /// What was counted of a bridge since the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BridgeCount {
@@ -193,6 +202,28 @@ impl BridgeMetrics {
             Party::Client => &self.directions[0],
             Party::Backend => &self.directions[1],
         }
+    }
+}
+
+impl BackendMetrics {
+    pub(super) fn new(families: &Families, bridge: &str) -> BackendMetrics {
+        BackendMetrics {
+            healthy: families.backends.with_label_values(&[bridge, "healthy"]),
+            unhealthy: families.backends.with_label_values(&[bridge, "unhealthy"]),
+            passed: families.backend_checks.with_label_values(&[bridge, "passed"]),
+            failed: families.backend_checks.with_label_values(&[bridge, "failed"]),
+        }
+    }
+
+    /// Takes note of how many are thought to be well, and how many are not.
+    pub fn healthy(&self, healthy: usize, unhealthy: usize) {
+        self.healthy.set(healthy as i64);
+        self.unhealthy.set(unhealthy as i64);
+    }
+
+    /// Counts a check.
+    pub fn checked(&self, has_passed: bool) {
+        if has_passed { &self.passed } else { &self.failed }.inc();
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Families {
     pub(super) handshake_duration: HistogramVec,
     pub(super) dials: IntCounterVec,
     pub(super) dial_duration: HistogramVec,
+    pub(super) backends: IntGaugeVec,
+    pub(super) backend_checks: IntCounterVec,
     pub(super) beats_sent: IntCounterVec,
     pub(super) beats_answered: IntCounterVec,
     pub(super) beats_missed: IntCounterVec,
@@ -159,6 +161,16 @@ impl Families {
                 "How long it took to reach a backend, for the attempts that did.",
                 BRIDGE,
                 &OPENING,
+            )?,
+            backends: make.gauges(
+                "natpulse_backends",
+                "Backends that are checked on: those thought to be well, and the others.",
+                &["bridge", "state"],
+            )?,
+            backend_checks: make.counter(
+                "natpulse_backend_checks_total",
+                "Health checks of backends, by result.",
+                &["bridge", "result"],
             )?,
             beats_sent: make.counter("natpulse_beats_sent_total", "Beats written.", SIDE)?,
             beats_answered: make.counter(

@@ -25,6 +25,10 @@ pub enum Handshake {
     Limited,
     /// The request did not come in time (408).
     TimedOut,
+    /// The path or the token names no backend (404).
+    UnknownTarget,
+    /// The path names a backend that may not be dialled (403).
+    ForbiddenTarget,
     /// The backend could not be dialled (502).
     BackendFailed,
     /// As many sessions as are allowed are open, or natpulse is leaving (503).
@@ -32,7 +36,7 @@ pub enum Handshake {
 }
 
 impl Handshake {
-    pub(super) const ALL: [Handshake; 12] = [
+    pub(super) const ALL: [Handshake; 14] = [
         Handshake::Accepted,
         Handshake::Probe,
         Handshake::Rejected,
@@ -43,6 +47,8 @@ impl Handshake {
         Handshake::TlsFailed,
         Handshake::Limited,
         Handshake::TimedOut,
+        Handshake::UnknownTarget,
+        Handshake::ForbiddenTarget,
         Handshake::BackendFailed,
         Handshake::Unavailable,
     ];
@@ -59,6 +65,8 @@ impl Handshake {
             Handshake::TlsFailed => "tls_failed",
             Handshake::Limited => "limited",
             Handshake::TimedOut => "timed_out",
+            Handshake::UnknownTarget => "unknown_target",
+            Handshake::ForbiddenTarget => "forbidden_target",
             Handshake::BackendFailed => "backend_failed",
             Handshake::Unavailable => "unavailable",
         }

@@ -7,7 +7,7 @@ mod families;
 mod labels;
 mod sizes;
 
-pub use bridge::{ActiveSession, BridgeCount, BridgeMetrics, SideCount, SideMetrics};
+pub use bridge::{ActiveSession, BackendMetrics, BridgeCount, BridgeMetrics, SideCount, SideMetrics};
 pub use events::EventMetrics;
 pub use labels::{Delivery, Dialling, Handshake};
 
@@ -53,6 +53,11 @@ impl Metrics {
     /// The children of one bridge, all of them present from the start.
     pub fn bridge(&self, name: &str) -> BridgeMetrics {
         BridgeMetrics::new(&self.families, name)
+    }
+
+    /// The children for the backends of one bridge that are checked on, all of them present from then on.
+    pub fn backends(&self, bridge: &str) -> BackendMetrics {
+        BackendMetrics::new(&self.families, bridge)
     }
 
     /// The children of one side of one bridge, all of them present from the start.

@@ -22,7 +22,8 @@ use crate::link::forwarded;
 use crate::link::proxy_protocol::Ends;
 use crate::link::tls::Acceptor;
 use crate::link::{
-    Answer, Caller, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, take_header, upgrade,
+    Answer, BackendUrl, Caller, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, take_header,
+    upgrade,
 };
 use crate::metrics::Handshake;
 use crate::probe;
@@ -40,6 +41,8 @@ const EXPIRED: &str = "the token has expired";
 struct OpenedSession {
     /// The number of its route here.
     route: usize,
+    /// The backend that was dialled.
+    own: Option<Arc<BackendUrl>>,
     session: Box<Session>,
     place: Box<Place>,
 }
@@ -63,6 +66,11 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// Checks on a backend of one of the bridges, for as long as natpulse runs: until the last session has gone.
+    pub(super) async fn watch_backend(self: Arc<Self>, route: usize, backend: usize) {
+        self.routes[route].watch_backend(backend).await;
+    }
+
     /// Accepts clients until the drain begins.
     pub(super) async fn accept(self: Arc<Self>, listener: Listener) {
         let metrics = self.routes[0].metrics();
@@ -132,8 +140,8 @@ impl Door {
     /// Serves one client from its first byte to its last.
     async fn serve(self: Arc<Self>, opening: Opening) {
         match opening.await {
-            Some(Admitted::Session(OpenedSession { route, mut session, place })) => {
-                self.shared.run(&mut session, &self.routes[route], &mut Some(place)).await;
+            Some(Admitted::Session(OpenedSession { route, own, mut session, place })) => {
+                self.shared.run(&mut session, &self.routes[route], own, &mut Some(place)).await;
             }
             Some(Admitted::Probe(probe)) => probe.await,
             None => {}
@@ -236,13 +244,14 @@ impl Door {
             });
             return None;
         }
-        match route.dial(&route.bridge.subprotocols, caller).await {
-            Some(dialled) => {
+        match route.dial(None, &route.bridge.subprotocols, caller).await {
+            Ok(dialled) => {
                 route.metrics().accepted(begun.elapsed());
+                let own = dialled.own.clone();
                 let session = Box::new(route.session(stream, caller, &[], dialled, waker().await));
-                Some(Admitted::Session(OpenedSession { route: 0, session, place: pass.place()? }))
+                Some(Admitted::Session(OpenedSession { route: 0, own, session, place: pass.place()? }))
             }
-            None => {
+            Err(_) => {
                 route.metrics().handshake(Handshake::BackendFailed);
                 let mut stream = stream;
                 stream.abort();
@@ -275,7 +284,7 @@ impl Door {
             if pass.knock(&self.shared.admission, caller).is_err() {
                 return Answer::Refuse(Refusal::TooMany);
             }
-            let Some(index) = self.find(&wanted.path) else {
+            let Some(index) = self.find(&wanted) else {
                 return Answer::Refuse(Refusal::NotFound);
             };
             asked.store(index as u64, Ordering::Relaxed);
@@ -292,12 +301,13 @@ impl Door {
         let result = match upgraded {
             Ok(Opened { stream, early, route, dialled: Some(dialled), until }) => {
                 metrics.accepted(begun.elapsed());
+                let own = dialled.own.clone();
                 let mut session = self.routes[route].session(stream, caller, &early, dialled, waker().await);
                 if let Some(until) = until {
                     session.limit(Term { until, reason: CloseReason::Expired, words: EXPIRED });
                 }
                 let (session, place) = (Box::new(session), pass.place()?);
-                return Some(Admitted::Session(OpenedSession { route, session, place }));
+                return Some(Admitted::Session(OpenedSession { route, own, session, place }));
             }
             Ok(Opened { stream, early, route, dialled: None, .. }) => {
                 metrics.handshake(Handshake::Probe);
@@ -305,6 +315,8 @@ impl Door {
             }
             Err(NotOpened::Page) => return None,
             Err(NotOpened::Refused(Refusal::BadGateway)) => Handshake::BackendFailed,
+            Err(NotOpened::Refused(Refusal::UnknownTarget)) => Handshake::UnknownTarget,
+            Err(NotOpened::Refused(Refusal::ForbiddenTarget)) => Handshake::ForbiddenTarget,
             Err(NotOpened::Refused(Refusal::Unavailable)) => Handshake::Unavailable,
             Err(NotOpened::Refused(Refusal::TooMany)) => Handshake::Limited,
             Err(NotOpened::Refused(Refusal::AddressDenied)) => Handshake::AddressDenied,
@@ -343,17 +355,16 @@ impl Door {
         })))
     }
 
-    /// The bridge for a path: the one that names it, else the one whose path ends in `*` and fits best.
-    fn find(&self, wanted: &str) -> Option<usize> {
-        let fit = |(index, route): (usize, &Route)| match &route.bridge.listen.url {
-            ListenUrl::Ws { path, .. } if path == wanted => Some((usize::MAX, index)),
-            ListenUrl::Ws { path, .. } => {
-                let prefix = path.strip_suffix('*').filter(|prefix| wanted.starts_with(prefix))?;
-                Some((prefix.len(), index))
-            }
-            ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => None,
-        };
-        self.routes.iter().enumerate().filter_map(fit).max_by_key(|(fit, _)| *fit).map(|(_, index)| index)
+    /// The bridge for a path: the one that names it, else the one whose parameters fit, else the one whose path ends in
+    /// `*` and fits best.
+    /// Where one has files to show, a plain GET is for these, unless its path is that of a demo.
+    fn find(&self, wanted: &Wanted) -> Option<usize> {
+        let fit = |(index, route): (usize, &Route)| Some((route.path.as_ref()?.fit(&wanted.path)?.0, index));
+        let best = self.routes.iter().enumerate().filter_map(fit).max_by_key(|(fit, _)| *fit);
+        let best = best.map(|(_, index)| index);
+        let is_demo = best.is_some_and(|index| self.routes[index].bridge.demo);
+        let web = self.routes.iter().position(|route| route.web.is_some());
+        web.filter(|_| wanted.is_plain_get && !is_demo).or(best)
     }
 }
 

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::BindError;
-use crate::config::Bridge;
+use crate::config::{Bridge, Speech};
+use crate::link::ListenUrl;
 use crate::link::tls::{Acceptor, Connector, HTTP, Reloaded};
-use crate::link::{BackendUrl, ListenUrl};
 use crate::metrics::Metrics;
 use crate::networks;
 
@@ -55,13 +55,13 @@ impl Keyring {
 
     /// Who meets the backend of a bridge; `None` where that is without TLS.
     pub(super) fn connector(&mut self, bridge: &Bridge) -> Result<Option<Arc<Connector>>, BindError> {
-        let (url, settings) = (&bridge.backend.url, &bridge.backend.tls);
-        let (Some(authority), Some(settings)) = (url.tls_authority(), settings) else {
+        let (whom, settings) = (&bridge.backend.whom, &bridge.backend.tls);
+        let (Some(host), Some(settings)) = (whom.tls_host(), settings) else {
             return Ok(None);
         };
-        let alpn = matches!(url, BackendUrl::Ws { .. }).then_some(HTTP);
-        let connector = Connector::new(settings, &authority.host, alpn);
-        let connector = Arc::new(connector.map_err(|error| unusable(&url.to_string(), error))?);
+        let alpn = (whom.speech() == Speech::WebSocket).then_some(HTTP);
+        let connector = Connector::new(settings, &host, alpn);
+        let connector = Arc::new(connector.map_err(|error| unusable(&whom.to_string(), error))?);
         self.keep(bridge, Who::Backend(connector.clone()));
         Ok(Some(connector))
     }

@@ -1,6 +1,7 @@
 //! The proxy: binds what the config names, accepts clients, gives each a task, and lets them go.
 
 mod admission;
+mod backends;
 mod door;
 mod entry;
 mod keyring;
@@ -8,6 +9,8 @@ mod pass;
 mod redial;
 mod route;
 mod school;
+mod token_file;
+mod web;
 
 use std::collections::HashMap;
 use std::io;
@@ -25,7 +28,7 @@ use crate::close::{Party, Severity};
 use crate::config::{Bridge, Config, Server};
 use crate::events::Queue;
 use crate::limits::OfBridge;
-use crate::link::{ListenUrl, Listener};
+use crate::link::{BackendUrl, ListenUrl, Listener};
 use crate::metrics::Metrics;
 use crate::networks::Networks;
 use crate::probe::{self, Instance};
@@ -198,8 +201,11 @@ impl Proxy {
     pub fn run(self) -> impl Future<Output = usize> {
         let Proxy { doors, shared, school, keyring, drain_window } = self;
         for (listener, door) in doors {
-            for route in &door.routes {
-                if let Some(watching) = route.entry.watch(shared.drain.clone()) {
+            for (route, bridge) in door.routes.iter().enumerate() {
+                for backend in 0..bridge.checked() {
+                    tokio::spawn(door.clone().watch_backend(route, backend));
+                }
+                if let Some(watching) = bridge.entry.watch(shared.drain.clone()) {
                     tokio::spawn(watching);
                 }
             }
@@ -292,20 +298,27 @@ fn bound_url(url: &ListenUrl, listener: &Listener) -> ListenUrl {
 
 impl Shared {
     /// Sees to the network of a session's backend being probed, where that is to be done and nobody does it yet.
-    fn watch(&self, route: &Route, session: &Session) {
-        if let Some(prober) = route.prober(session, &self.metrics) {
+    fn watch(&self, route: &Route, own: &Option<Arc<BackendUrl>>, session: &Session) {
+        let prober = own.as_ref().and_then(|own| route.prober(own, session, &self.metrics));
+        if let Some(prober) = prober {
             self.tasks.spawn(probe::watch(prober, route.bridge.name.clone(), self.drain.clone()));
         }
     }
 
     /// Runs a session, and tells the log and the metrics about it.
-    async fn run(&self, session: &mut Session, route: &Route, place: &mut Option<Box<Place>>) {
+    async fn run(
+        &self,
+        session: &mut Session,
+        route: &Route,
+        mut own: Option<Arc<BackendUrl>>,
+        place: &mut Option<Box<Place>>,
+    ) {
         let number = session.record().number();
         let active = route.metrics().open();
         let listed = self.sessions.open(session.record(), || session.network(Party::Client));
         // How it went is told in one line, at its end.
         debug!(bridge = route.bridge.name, session = number, "session opened");
-        self.watch(route, session);
+        self.watch(route, &own, session);
         let mut redial = None;
         let outcome = loop {
             match session.run(&self.drain).await {
@@ -321,14 +334,15 @@ impl Shared {
             }
             let redial = redial.get_or_insert_with(|| Box::new(Redial::new(session.begun())));
             // Boxed, because a handshake needs far more memory than a session, and only for a moment.
-            let dialled = Box::pin(redial.dial(route, session, &self.drain)).await;
+            let dialled = Box::pin(redial.dial(route, &own, session, &self.drain)).await;
             route.metrics().reconnected(dialled.is_some());
             match dialled {
                 Some(dialled) => {
                     info!(bridge = route.bridge.name, session = number, "the backend is back");
                     let is_natpulse = dialled.is_natpulse;
+                    own.clone_from(&dialled.own);
                     session.resume(route.backend_side(dialled), is_natpulse);
-                    self.watch(route, session);
+                    self.watch(route, &own, session);
                 }
                 None => session.give_up(),
             }

@@ -1,12 +1,13 @@
 //! Finding a backend again whose WebSocket died under a client that is still there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::route::Route;
-use crate::link::Dialled;
+use crate::link::{BackendUrl, Dialled};
 use crate::session::Session;
 
 /// The longest pause between two attempts.
@@ -33,11 +34,12 @@ impl Redial {
         Redial { pause: Duration::ZERO, since }
     }
 
-    /// Dials until the backend answers; `None` when the client has left, natpulse is leaving or somebody wants the
-    /// session closed.
+    /// Dials `own`, and others where there are several, until a backend answers; `None` when the client has left, natpulse
+    /// is leaving or somebody wants the session closed.
     pub(super) async fn dial(
         &mut self,
         route: &Route,
+        own: &Option<Arc<BackendUrl>>,
         session: &Session,
         drain: &CancellationToken,
     ) -> Option<Dialled> {
@@ -54,7 +56,7 @@ impl Redial {
             loop {
                 sleep(self.pause.mul_f32(rand::random())).await;
                 self.pause = (self.pause * 2).clamp(Duration::from_secs(1), LONGEST);
-                if let Some(dialled) = route.dial(&route.bridge.subprotocols, &caller).await {
+                if let Ok(dialled) = route.dial(own.clone(), &route.bridge.subprotocols, &caller).await {
                     return dialled;
                 }
             }

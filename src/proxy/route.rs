@@ -5,19 +5,24 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
 use super::Shared;
+use super::backends::Backends;
 use super::entry::Entry;
-use crate::config::{Bridge, BridgeLimits};
+use super::web::Web;
+use crate::config::{Bridge, BridgeLimits, HealthCheck, Speech};
 use crate::link::proxy_protocol::Version;
 use crate::link::tls::Connector;
-use crate::link::{Answer, BackendUrl, Call, Caller, Dialled, ListenUrl, Refusal, Stream, Wanted, dial};
+use crate::link::{
+    Answer, BackendUrl, Call, Caller, DialError, Dialled, ListenUrl, Refusal, Stream, Wanted, check, dial,
+};
 use crate::metrics::{BridgeMetrics, Dialling, Metrics};
 use crate::probe::{self, Instance, Prober, Target};
 use crate::session::{RecordKind, Session, Settings, Side, Upkeep};
 use crate::sessions;
+use crate::targets::Path;
 use crate::wire::websocket::{self, Role};
 use crate::wire::{Decoder, Encoder, Kind};
 
@@ -36,6 +41,11 @@ pub(super) struct Route {
     instance: Instance,
     /// Who does the backend's TLS handshakes, where there are any.
     tls: Option<Arc<Connector>>,
+    /// The path that clients ask for, where there are paths.
+    pub(super) path: Option<Path>,
+    backends: Backends,
+    /// The files that are served on plain GETs.
+    pub(super) web: Option<Web>,
 }
 
 impl Route {
@@ -51,14 +61,20 @@ impl Route {
     ) -> Route {
         let mirror = bridge.message == RecordKind::Mirror;
         let redial = !matches!(bridge.listen.url, ListenUrl::Ws { .. })
-            && matches!(bridge.backend.url, BackendUrl::Ws { .. });
+            && bridge.backend.whom.speech() == Speech::WebSocket;
         let (linger, sessions) = (bridge.linger, shared.sessions.clone());
         let metrics = shared.metrics.bridge(&bridge.name);
         let names = Arc::new(sessions::Bridge {
             name: bridge.name.as_str().into(),
             listen: listen.to_string(),
-            backend: bridge.backend.url.to_string(),
+            backend: bridge.backend.whom.to_string(),
         });
+        let backends = Backends::new(&bridge.name, &bridge.backend.whom, &shared.metrics);
+        let path = match &bridge.listen.url {
+            ListenUrl::Ws { path, .. } => Path::parse(path).ok(),
+            ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => None,
+        };
+        let web = bridge.web.clone().map(Web::new);
         let BridgeLimits { max_age, idle_timeout, .. } = bridge.limits;
         let settings = Settings {
             linger,
@@ -75,7 +91,7 @@ impl Route {
         };
         let entry = Entry::new(&bridge.name, &bridge.access);
         let (settings, instance) = (Arc::new(settings), shared.instance);
-        Route { bridge, names, settings, entry, number, instance, tls }
+        Route { bridge, names, settings, entry, number, instance, tls, path, backends, web }
     }
 
     /// What is counted.
@@ -98,6 +114,12 @@ impl Route {
             }
             return Answer::Page(include_str!("demo.html"));
         }
+        if let Some(web) = self.web.as_ref().filter(|_| wanted.is_plain_get) {
+            if !self.entry.admits(caller) {
+                return Answer::Refuse(Refusal::AddressDenied);
+            }
+            return web.answer(&wanted).await;
+        }
         let is_probe = wanted.offers(probe::SUBPROTOCOL);
         if let Err(refusal) = wanted.upgrade {
             return Answer::Refuse(refusal);
@@ -114,42 +136,108 @@ impl Route {
             let subprotocol = Some(probe::SUBPROTOCOL.to_owned());
             return Answer::Open { route: index, dialled: None, subprotocol, until };
         }
+        let own = self.backends.find(self.path.as_ref(), &wanted.path, wanted.query.as_deref()).await;
+        let own = match own {
+            Ok(own) => own,
+            Err(refusal) => return Answer::Refuse(refusal),
+        };
         // A bridge that names no subprotocols leaves the choice to a WebSocket backend.
         let ours = &self.bridge.subprotocols;
         let chosen = ours.iter().find(|name| offered.contains(name)).cloned();
         let offers = if ours.is_empty() { offered } else { chosen.iter().cloned().collect() };
-        match self.dial(&offers, caller).await {
-            Some(dialled) => {
+        match self.dial(own, &offers, caller).await {
+            Ok(dialled) => {
                 let subprotocol = chosen.or_else(|| dialled.subprotocol.clone()).or(bearer);
                 Answer::Open { route: index, dialled: Some(dialled), subprotocol, until }
             }
-            None => Answer::Refuse(Refusal::BadGateway),
+            Err(refusal) => Answer::Refuse(refusal),
         }
     }
 
-    /// Dials the backend for a client; a failure is logged.
-    pub(super) async fn dial(&self, subprotocols: &[String], caller: &Caller) -> Option<Dialled> {
-        let url = &self.bridge.backend.url;
+    /// Dials a backend for a client: `own` where the client has asked for it or has had it, else, or if that fails, any
+    /// there is, one after the other for as long as the dial timeout allows. A failure is logged.
+    pub(super) async fn dial(
+        &self,
+        own: Option<Arc<BackendUrl>>,
+        subprotocols: &[String],
+        caller: &Caller,
+    ) -> Result<Dialled, Refusal> {
+        let deadline = Instant::now() + self.bridge.dial_timeout;
+        let candidates = self.backends.candidates(own);
+        let count = candidates.len();
+        for (index, url) in candidates.into_iter().enumerate() {
+            // Each has its share of what is left, so that one that is silent leaves time for the others.
+            let patience = deadline.saturating_duration_since(Instant::now()) / (count - index) as u32;
+            match self.dial_one(&url, subprotocols, caller, patience).await {
+                Ok(dialled) => return Ok(Dialled { own: Some(url), ..dialled }),
+                Err(refusal @ Refusal::ForbiddenTarget) => return Err(refusal),
+                Err(_) => {}
+            }
+        }
+        Err(Refusal::BadGateway)
+    }
+
+    async fn dial_one(
+        &self,
+        url: &Arc<BackendUrl>,
+        subprotocols: &[String],
+        caller: &Caller,
+        patience: Duration,
+    ) -> Result<Dialled, Refusal> {
         let begun = Instant::now();
         let preface = self.bridge.backend.proxy_protocol;
-        let preface = preface.map(|version| caller.introduction(version, self.instance));
-        let preface = preface.as_deref().unwrap_or_default();
-        let (longest, tls) = (self.bridge.max_message, self.tls.as_deref());
-        let call = Call { url, subprotocols, longest, preface, tls };
-        let dialled = timeout(self.bridge.dial_timeout, dial(&call)).await;
-        let result = match &dialled {
-            Ok(Ok(_)) => Dialling::Connected,
-            Ok(Err(_)) => Dialling::Failed,
-            Err(_) => Dialling::TimedOut,
+        let preface = preface.map(|version| caller.introduction(version, self.instance)).unwrap_or_default();
+        let dialled = timeout(patience, dial(&self.call(url, subprotocols, &preface))).await;
+        let (result, is_well) = match &dialled {
+            Ok(Ok(_)) => (Dialling::Connected, true),
+            // It is there, and says no to this client.
+            Ok(Err(DialError::Refused(_))) => (Dialling::Failed, true),
+            Ok(Err(_)) => (Dialling::Failed, false),
+            Err(_) => (Dialling::TimedOut, false),
         };
         self.metrics().dialled(result, begun.elapsed());
-        let error = match dialled {
-            Ok(Ok(dialled)) => return Some(dialled),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {:?}", self.bridge.dial_timeout),
+        self.backends.reached(url, is_well);
+        let (error, refusal) = match dialled {
+            Ok(Ok(dialled)) => return Ok(dialled),
+            Ok(Err(error @ DialError::Forbidden(_))) => (error.to_string(), Refusal::ForbiddenTarget),
+            Ok(Err(error)) => (error.to_string(), Refusal::BadGateway),
+            Err(_) => (format!("no answer within {patience:?}"), Refusal::BadGateway),
         };
         warn!(bridge = self.bridge.name, backend = %url, error, "cannot dial the backend");
-        None
+        Err(refusal)
+    }
+
+    fn call<'a>(&'a self, url: &'a BackendUrl, subprotocols: &'a [String], preface: &'a [u8]) -> Call<'a> {
+        Call {
+            url,
+            reach: self.backends.reach(),
+            subprotocols,
+            longest: self.bridge.max_message,
+            preface,
+            tls: self.tls.as_deref(),
+        }
+    }
+
+    /// How many backends there are to be checked on.
+    pub(super) fn checked(&self) -> usize {
+        self.backends.checked().map_or(0, |(urls, _)| urls.len())
+    }
+
+    /// Checks on one of the backends, again and again.
+    pub(super) async fn watch_backend(&self, member: usize) {
+        let Some((urls, HealthCheck { every, timeout: patience })) = self.backends.checked() else {
+            return;
+        };
+        let preface = self.bridge.backend.proxy_protocol.map(Version::local).unwrap_or_default();
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let checked = timeout(patience, check(&self.call(&urls[member], &[], &preface))).await;
+            let has_passed = matches!(checked, Ok(Ok(())));
+            self.backends.count_check(has_passed);
+            self.backends.reached(&urls[member], has_passed);
+        }
     }
 
     /// A session between a client and the backend that was dialled for it, in the task that `waker` wakes.
@@ -169,15 +257,16 @@ impl Route {
     }
 
     /// The probes of the network between a session's backend and us, where nobody probes it yet.
-    pub(super) fn prober(&self, session: &Session, metrics: &Metrics) -> Option<Prober> {
-        let BackendUrl::Ws { authority, path_and_query, .. } = &self.bridge.backend.url else {
+    pub(super) fn prober(&self, own: &BackendUrl, session: &Session, metrics: &Metrics) -> Option<Prober> {
+        let BackendUrl::Ws { authority, path_and_query, .. } = own else {
             return None;
         };
         let (probing, address) = session.probing()?;
         let address = SocketAddr::new(address, authority.port);
         let preface = self.bridge.backend.proxy_protocol.map(Version::local).unwrap_or_default();
         let (authority, path_and_query) = (authority.clone(), path_and_query.clone());
-        let target = Target { address, authority, path_and_query, preface, tls: self.tls.clone() };
+        let tls = self.tls.clone().filter(|_| own.tls_authority().is_some());
+        let target = Target { address, authority, path_and_query, preface, tls };
         Some(Prober::new(probing, target, Some(metrics.clone())))
     }
 
@@ -205,13 +294,13 @@ impl Route {
     pub(super) fn backend_side(&self, dialled: Dialled) -> Side {
         let end = &self.bridge.backend;
         let Dialled { stream, early, .. } = dialled;
-        let side = match end.url {
-            BackendUrl::Ws { .. } => {
+        let side = match end.whom.speech() {
+            Speech::WebSocket => {
                 self.websocket(stream, &early, Role::Client { mask_key: rand::random }, false)
             }
             // The echo service hears its own words: frames that nobody has masked.
-            BackendUrl::Echo => self.websocket(stream, &early, Role::Server, false),
-            BackendUrl::Tcp { .. } | BackendUrl::Unix(_) => {
+            Speech::Echo => self.websocket(stream, &early, Role::Server, false),
+            Speech::Bytes => {
                 let (decoder, encoder) =
                     (end.framing.decoder(self.bridge.max_message), end.framing.encoder());
                 Side::new(stream, decoder, encoder, None, &early)

@@ -44,7 +44,8 @@ impl Natpulse {
         Natpulse::launch_in(None, config, adapt).await
     }
 
-    async fn launch_in(
+    /// [`Natpulse::launch`] in a network namespace, if one is named.
+    pub async fn launch_in(
         namespace: Option<&Namespace>,
         config: &str,
         adapt: impl FnOnce(&mut Command),

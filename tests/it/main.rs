@@ -40,6 +40,7 @@ mod raw;
 mod regression;
 mod services;
 mod simulation;
+mod targets;
 mod throughput;
 mod tidy;
 mod tls;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module of the crate and those of ours that it may import.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("wire", &[]),
     ("close", &[]),
     ("heartbeat", &[]),
@@ -19,8 +19,9 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("metrics", &["close", "heartbeat", "wire"]),
     ("events", &["close", "heartbeat", "link", "metrics"]),
     ("sessions", &["close", "events", "heartbeat", "networks"]),
+    ("targets", &["link"]),
     ("session", &["close", "heartbeat", "link", "metrics", "networks", "sessions", "wire"]),
-    ("config", &["gate", "heartbeat", "link", "session", "wire"]),
+    ("config", &["gate", "heartbeat", "link", "session", "targets", "wire"]),
     ("cli", &["config"]),
     ("top", &["link"]),
     ("admin", &["close", "heartbeat", "metrics", "networks", "sessions"]),
@@ -39,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "probe",
             "session",
             "sessions",
+            "targets",
             "wire",
         ],
     ),

@@ -16,10 +16,9 @@ use super::files::{self, Reloaded, TlsError, Watched};
 use super::shake::shake_hands;
 use crate::link::Stream;
 
-/// Who shakes hands with one backend.
+/// Who shakes hands with a bridge's backends.
 pub struct Connector {
     settings: ClientTls,
-    name: ServerName<'static>,
     alpn: Option<&'static [u8]>,
     config: Watched<ClientConfig>,
 }
@@ -32,20 +31,16 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Reads the files. The backend must prove to be `host`, unless the settings name another; `alpn` is the protocol that
-    /// is asked for, if any.
+    /// Reads the files. `host` is one that will be met, to see that a certificate can have its name; `alpn` is the
+    /// protocol that is asked for, if any.
     ///
     /// # Errors
     /// The first file that is of no use, or a name that no certificate can have.
     pub fn new(settings: &ClientTls, host: &str, alpn: Option<&'static [u8]>) -> Result<Connector, TlsError> {
-        let name = settings.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(name.to_owned()).map_err(|_| TlsError {
-            key: "server_name",
-            rule: format!("a host name or an address, and {name:?} is none"),
-        })?;
+        name(settings, host)?;
         let files = [&settings.ca, &settings.cert, &settings.key].into_iter().flatten().cloned().collect();
         let config = Watched::new(files, || config(settings, alpn))?;
-        Ok(Connector { settings: settings.clone(), name, alpn, config })
+        Ok(Connector { settings: settings.clone(), alpn, config })
     }
 
     /// What it was made of.
@@ -58,18 +53,29 @@ impl Connector {
         self.config.reload(at_once, || config(&self.settings, self.alpn))
     }
 
-    /// Shakes hands with the backend. There is no timeout here.
+    /// Shakes hands with a backend, which must prove to be `host`, unless the settings name another. There is no timeout
+    /// here.
     ///
     /// # Errors
     /// No connection any more, or no agreement; the backend was told why.
-    pub async fn connect(&self, stream: Stream) -> io::Result<Stream> {
+    pub async fn connect(&self, stream: Stream, host: &str) -> io::Result<Stream> {
         let Stream::Tcp(tcp) = stream else {
             return Err(io::Error::other("TLS needs a TCP connection"));
         };
-        let client = UnbufferedClientConnection::new(self.config.current(), self.name.clone());
+        let name = name(&self.settings, host).map_err(io::Error::other)?;
+        let client = UnbufferedClientConnection::new(self.config.current(), name);
         let engine = Engine::Client(Box::new(client.map_err(io::Error::other)?));
         Ok(Stream::Tls(Box::new(shake_hands(tcp, engine, Vec::new()).await?)))
     }
+}
+
+/// What a backend must prove to be.
+fn name(settings: &ClientTls, host: &str) -> Result<ServerName<'static>, TlsError> {
+    let name = settings.server_name.as_deref().unwrap_or(host);
+    ServerName::try_from(name.to_owned()).map_err(|_| TlsError {
+        key: "server_name",
+        rule: format!("a host name or an address, and {name:?} is none"),
+    })
 }
 
 fn config(settings: &ClientTls, alpn: Option<&[u8]>) -> Result<ClientConfig, TlsError> {

@@ -114,7 +114,7 @@ fn labels(series: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn a_running_natpulse_exports_what_the_readme_lists() {
     let natpulse =
-        Natpulse::start("[[bridge]]\nname = \"demo\"\nlisten = \"ws://127.0.0.1:0/\"\nbackend = \"echo:\"\n")
+        Natpulse::start("[[bridge]]\nname = \"demo\"\nlisten = \"ws://127.0.0.1:0/\"\nbackend = { url = \"echo:\", health_check = {} }\n")
             .await;
     // Somebody is there, so that there is a network to speak of.
     let (socket, _) = ws_connect(&natpulse.url("demo"), None).await;
