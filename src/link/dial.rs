@@ -132,9 +132,11 @@ async fn prepare(call: &Call<'_>) -> Result<Stream, DialError> {
         }
     };
     introduce(&mut stream, call.preface).await?;
-    match call.url.tls_authority() {
-        Some(authority) => Ok(secure(stream, call.tls, &authority.host).await?),
-        None => Ok(stream),
+    match (call.url.tls_authority(), call.tls) {
+        (Some(authority), Some(tls)) => Ok(secure(stream, Some(tls), &authority.host).await?),
+        // What was to be encrypted never goes out as it is.
+        (Some(_), None) => Err(io::Error::other("nobody to do its TLS handshake").into()),
+        (None, _) => Ok(stream),
     }
 }
 

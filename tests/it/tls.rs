@@ -1,6 +1,7 @@
 //! TLS on either end.
 
 pub mod authority;
+mod beats;
 mod config;
 mod cost;
 mod real;
