@@ -130,6 +130,8 @@ where
 {
     let opened = Mutex::new(None);
     let refused = Mutex::new(None);
+    let due = Mutex::new(None);
+    let due_by = &due;
     let (has_asked, has_more) = (AtomicBool::new(false), AtomicBool::new(false));
     let (opened_by, refused_by, asked, decide, has_more) =
         (&opened, &refused, &has_asked, &decide, &has_more);
@@ -150,7 +152,11 @@ where
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     response.map(Either::Left)
                 }
-                Answer::File(file) => file.response().map(Either::Right),
+                Answer::File(file) => {
+                    let until = Instant::now() + file.patience();
+                    *due_by.lock().expect("nobody panics with this lock") = Some(until);
+                    file.response().map(Either::Right)
+                }
                 Answer::Refuse(refusal) => {
                     *refused_by.lock().expect("nobody panics with this lock") = Some(refusal);
                     refusal.response().map(Either::Left)
@@ -168,7 +174,17 @@ where
         let mut serve = pin!(poll_fn(|cx| connection.poll_without_shutdown(cx)));
         match timeout(patience, &mut serve).await {
             Ok(served) => Some(served),
-            Err(_) if has_asked.load(Ordering::Relaxed) => Some(serve.await),
+            Err(_) if has_asked.load(Ordering::Relaxed) => loop {
+                // Only a file can be too long for the connection's buffers, and so take as long as the client likes.
+                let until = *due.lock().expect("nobody panics with this lock");
+                match timeout(patience.max(DEPARTURE), &mut serve).await {
+                    Ok(served) => break Some(served),
+                    Err(_) if until.is_some_and(|until| until <= Instant::now()) => {
+                        return Err(NotOpened::Broken);
+                    }
+                    Err(_) => {}
+                }
+            },
             Err(_) => None,
         }
     };

@@ -10,7 +10,6 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::timeout;
 
 /// A file, and what is said of it.
 #[derive(Debug)]
@@ -29,10 +28,17 @@ pub struct WebFile {
 
 /// How much of a file is in memory at one time, in bytes.
 const PIECE: usize = 64 * 1024;
-/// How long a browser may take for a piece: nobody holds a file for ever by not reading it.
+/// How long a browser may take for a file, and a second more for each 16 KiB of it: what a slow phone does. Nobody holds
+/// a connection for ever by not reading from it.
 const PATIENCE: Duration = Duration::from_secs(30);
+const SLOWEST: u64 = 16 * 1024;
 
 impl WebFile {
+    /// How long it may take to send it.
+    pub(super) fn patience(&self) -> Duration {
+        PATIENCE + Duration::from_secs(self.length / SLOWEST)
+    }
+
     /// The answer that shows it. What of it is longer than it was said to be is left out.
     pub(super) fn response(self) -> Response<Channel<Bytes>> {
         let (sender, body) = Channel::new(1);
@@ -63,8 +69,8 @@ async fn send(mut file: impl AsyncRead + Unpin, mut sender: Sender<Bytes>) {
         match file.read(&mut piece).await {
             Ok(0) => return,
             Ok(count) => {
-                let sent = sender.send_data(Bytes::copy_from_slice(&piece[..count]));
-                if !matches!(timeout(PATIENCE, sent).await, Ok(Ok(()))) {
+                let sent = sender.send_data(Bytes::copy_from_slice(&piece[..count])).await;
+                if sent.is_err() {
                     return;
                 }
             }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod config;
+mod secured;
 mod several;
 mod tokens;
 mod vnc;
