@@ -160,3 +160,53 @@ async fn a_backend_over_tls_is_beaten_and_dialled_again_when_it_dies() {
     drop((client, backend, again));
     natpulse.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_says_goodbye_while_its_backend_is_gone_leaves_nothing_behind() {
+    let (authority, server) = (Authority::new(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let natpulse = Natpulse::start(&format!(
+        "[[bridge]]\nname = \"b\"\nbackend = \"ws://{}/\"\n\
+         listen = {{ url = \"tls://127.0.0.1:0\", framing = \"u32be\", tls = {{ {} }} }}\n",
+        server.local_addr().unwrap(),
+        authority.localhost().files()
+    ))
+    .await;
+    let fds = natpulse.fds();
+    let accept = async { RawWs::accept(server.accept().await.unwrap().0).await.unwrap() };
+    let connector = connector(&authority, None);
+    let both = async { tokio::join!(secured(&natpulse, "b", &connector), accept) };
+    let (mut client, backend) = within("a session", both).await;
+    drop((server, backend));
+    natpulse.event("cannot dial the backend", |_| true).await;
+    // TLS says goodbye in bytes that nobody reads now, and only behind them the connection ends.
+    client.shutdown().await.unwrap();
+    assert_eq!(natpulse.closed_sessions(1).await[0]["reason"], "backend_vanished");
+    drop(client);
+    natpulse.settles_to(fds).await;
+    natpulse.stop().await;
+}
+
+#[tokio::test]
+async fn the_network_before_a_backend_with_tls_is_probed_over_tls() {
+    let authority = Authority::new();
+    let far = Natpulse::start(&format!(
+        "[[bridge]]\nname = \"far\"\nbackend = \"echo:\"\n\
+         listen = {{ url = \"wss://127.0.0.1:0/\", tls = {{ {} }} }}\n",
+        authority.localhost().files()
+    ))
+    .await;
+    let near = Natpulse::start(&format!(
+        "[heartbeat]\nmin = \"1s\"\nmax = \"30s\"\nmargin_min = \"200ms\"\nreply_timeout = \"500ms\"\n\
+         [[bridge]]\nname = \"near\"\nlisten = \"tcp://127.0.0.1:0\"\n\
+         backend = {{ url = \"{}\", tls = {{ ca = {:?} }} }}\n",
+        far.url("far"),
+        authority.file()
+    ))
+    .await;
+    let client = TcpStream::connect(near.addr("near")).await.unwrap();
+    let series = "natpulse_handshakes_total{bridge=\"far\",result=\"probe\"}";
+    within("a probe", async { while far.metrics().await[series] < 1.0 {} }).await;
+    drop(client);
+    near.stop().await;
+    far.stop().await;
+}
