@@ -38,6 +38,7 @@ mod probe;
 mod process;
 mod raw;
 mod regression;
+mod security;
 mod services;
 mod simulation;
 mod targets;

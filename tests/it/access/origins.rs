@@ -1,7 +1,14 @@
 //! Pages, told apart by the Origin header.
 
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::{Scene, with};
+use crate::harness::Natpulse;
+use crate::process::within;
 use crate::raw::upgrade;
+use crate::tls::authority::Authority;
+use crate::tls::{connector, secured};
 
 /// An upgrade request of a page at `origin`, which called us `host`.
 fn page(origin: &str, host: &str) -> String {
@@ -94,4 +101,37 @@ async fn what_is_wrong_with_a_request_is_told_before_who_may_not_come_in() {
     scene.counts("address_denied", 1.0).await;
     scene.counts("origin_denied", 1.0).await;
     scene.dialled_nobody_else().await;
+}
+
+#[tokio::test]
+async fn over_tls_a_name_is_as_good_as_an_address_and_a_plain_page_is_none() {
+    let authority = Authority::new();
+    let natpulse = Natpulse::start(&format!(
+        "[[bridge]]\nname = \"b\"\nbackend = \"echo:\"\n\
+         listen = {{ url = \"wss://127.0.0.1:0/\", tls = {{ {}, optional = true }} }}\n",
+        authority.localhost().files()
+    ))
+    .await;
+    let host = format!("app.example:{}", natpulse.addr("b").port());
+    let connector = connector(&authority, None);
+    for (origin, over_tls, over_tcp) in [
+        (format!("https://{host}"), 101, 403),
+        (format!("http://{host}"), 403, 403),
+        ("https://other.example".to_owned(), 403, 403),
+    ] {
+        let request = page(&origin, &host);
+        let tls = secured(&natpulse, "b", &connector).await;
+        assert_eq!(status(tls, &request).await, over_tls, "{origin} over TLS");
+        let tcp = TcpStream::connect(natpulse.addr("b")).await.unwrap();
+        assert_eq!(status(tcp, &request).await, over_tcp, "{origin} without TLS, on the same port");
+    }
+    natpulse.stop().await;
+}
+
+/// The status that a request is answered.
+async fn status(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> u16 {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    within("the answer", stream.read_exact(&mut start)).await.unwrap();
+    std::str::from_utf8(&start[9..]).unwrap().parse().unwrap()
 }
