@@ -204,26 +204,26 @@ where
             NotOpened::TimedOut
         }
     };
-    depart(stream).await;
+    depart(stream, if failed == NotOpened::TimedOut { DEPARTURE / 4 } else { DEPARTURE }).await;
     Err(failed)
 }
 
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// How long a client may take to read an answer and hang up.
+/// How long a client may take to read an answer and hang up; one that has had its time already gets a part of it.
 const DEPARTURE: Duration = Duration::from_secs(1);
 /// What is read from it meanwhile, in bytes.
 const DEPARTURE_BYTES: u64 = 64 * 1024;
 
 /// Closes a connection so that the answer on it is not lost to a reset: unread input would cause one
 /// (RFC 9112 section 9.6).
-async fn depart(mut stream: Stream) {
+async fn depart(mut stream: Stream, patience: Duration) {
     if stream.shutdown().await.is_ok() {
         let drained =
             async { tokio::io::copy(&mut (&mut stream).take(DEPARTURE_BYTES), &mut tokio::io::sink()).await };
         // Whatever happens to it, the connection is over.
-        let _ = timeout(DEPARTURE, drained).await;
+        let _ = timeout(patience, drained).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod header;
+mod proxies;
 
 use std::net::SocketAddr;
 

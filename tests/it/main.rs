@@ -27,6 +27,7 @@ mod endurance;
 mod fronts;
 mod harness;
 mod heartbeat;
+mod limits;
 mod measure;
 mod metrics;
 mod namespace;
