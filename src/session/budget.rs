@@ -12,8 +12,8 @@ pub struct Budget {
     held: AtomicUsize,
 }
 
-/// What any session may hold however much the others do: what is read at once for a slow peer, its headers, and pongs.
-const SPARED: usize = 72 * 1024;
+/// What any session may hold however much the others do: what is read at once for a slow peer.
+const SPARED: usize = 64 * 1024;
 
 /// What both ends are told.
 const OVERLOADED: &str = "too much waits to be taken";
