@@ -173,6 +173,8 @@ impl Proxy {
             }
             doors.push((listener, Arc::new(Door { routes, shared: shared.clone(), tls })));
         }
+        // Whoever looks before the first session has opened finds what an earlier run has left.
+        school.count(metrics);
         Ok(Proxy { doors, shared, school: Arc::new(school), keyring, drain_window })
     }
 
@@ -240,17 +242,12 @@ impl Proxy {
 /// Measures once a second how late the runtime's timers are, and now and then what is known of networks.
 async fn watch(shared: Arc<Shared>, school: Arc<School>) {
     loop {
-        for party in [Party::Client, Party::Backend] {
-            let mut survey = school.survey(party);
-            let (learning, settled) = (survey.learning, survey.settled);
-            let percentile = |percent| survey.percentile(percent).unwrap_or_default();
-            shared.metrics.networks(party, learning, settled, percentile);
-        }
         for _ in 0..SURVEY_SECONDS {
             let due = Instant::now() + Duration::from_secs(1);
             sleep_until(due).await;
             shared.metrics.lag(due.elapsed());
         }
+        school.count(&shared.metrics);
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::close::Party;
 use crate::config::{self, Heartbeat};
 use crate::heartbeat::Settings;
-use crate::metrics::SideMetrics;
+use crate::metrics::{Metrics, SideMetrics};
 use crate::networks::{Networks, Survey};
 use crate::session::Upkeep;
 
@@ -72,7 +72,7 @@ impl School {
     }
 
     /// What is known of all networks on one side.
-    pub(super) fn survey(&self, party: Party) -> Survey {
+    fn survey(&self, party: Party) -> Survey {
         let mut survey = Survey::default();
         for ((is_client, _), table) in &self.tables {
             if *is_client == (party == Party::Client) {
@@ -80,6 +80,16 @@ impl School {
             }
         }
         survey
+    }
+
+    /// Tells the metrics what is known of networks.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        for party in [Party::Client, Party::Backend] {
+            let mut survey = self.survey(party);
+            let (learning, settled) = (survey.learning, survey.settled);
+            let percentile = |percent| survey.percentile(percent).unwrap_or_default();
+            metrics.networks(party, learning, settled, percentile);
+        }
     }
 
     /// Writes every table to its file. Blocks.
