@@ -100,9 +100,9 @@ impl Scene {
 
     /// As many connections reached the backend as `opens` has seen, and not one more.
     async fn dialled_nobody_else(self) {
+        // A dial is counted before its client is told, and the client's handshake a moment after that.
         let dials = self.counted("backend_dials", "connected").await;
-        let accepted = self.counted("handshakes", "accepted").await;
-        assert_eq!(dials, accepted);
+        self.counts("accepted", dials).await;
         self.natpulse.stop().await;
     }
 }

@@ -125,6 +125,11 @@ impl Natpulse {
         events.filter(|event: &Value| event["message"] == message).collect()
     }
 
+    /// Waits for a line of the log.
+    pub async fn line(&self, what: &str, pick: impl Fn(&str) -> bool) {
+        self.process.wait_line(what, |line| pick(line).then_some(())).await;
+    }
+
     /// Everything that was logged so far.
     pub fn lines(&self) -> Vec<String> {
         self.process.lines()

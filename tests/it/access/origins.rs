@@ -78,6 +78,8 @@ async fn the_log_says_once_which_page_was_turned_away_and_what_to_do() {
         assert_eq!(scene.opens("127.0.0.1", &page(origin, "127.0.0.1")).await, Err(403), "{origin}");
     }
     scene.counts("origin_denied", 2.0).await;
+    // The second one has been turned away, and what is said of it at all has been said.
+    scene.natpulse.line("a page that was turned away", |line| line.contains("access.origins")).await;
     let lines = scene.natpulse.lines();
     let told: Vec<_> = lines.iter().filter(|line| line.contains("access.origins")).collect();
     assert_eq!(told.len(), 1, "{told:?}");
