@@ -184,7 +184,7 @@ pub struct BridgeCommand {
     /// A subprotocol that WebSocket ends may agree on; may be repeated
     #[arg(long = "subprotocol", value_name = "NAME")]
     pub subprotocols: Vec<String>,
-    /// An origin whose pages may connect, such as https://app.example; may be repeated [default: the page's own server]
+    /// An origin whose pages may connect, scheme and host and all; may be repeated [default: the page's own server]
     #[arg(long = "origin", value_name = "ORIGIN")]
     pub origins: Vec<String>,
     /// Where the admin port listens [default: 127.0.0.1:9464]

@@ -287,7 +287,7 @@ impl AsyncWrite for Tls {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
-    /// Takes as much as the kernel does, and at most [`WRITE`] bytes beyond that.
+    /// Takes as much as the kernel does, and at most 64 KiB beyond that.
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
