@@ -74,11 +74,13 @@ impl Web {
 /// The path within the directory that a request's path means, if it can mean one: no segment leads up or is hidden.
 fn relative(path: &str) -> Option<PathBuf> {
     let path = percent_decoded(path.strip_prefix('/')?)?;
-    let (path, is_directory) =
-        path.strip_suffix('/').map_or((path.as_str(), path.is_empty()), |path| (path, true));
+    if path.is_empty() {
+        return Some(INDEX.into());
+    }
+    let (path, is_directory) = path.strip_suffix('/').map_or((path.as_str(), false), |path| (path, true));
     let is_sane = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0']);
     let mut relative = PathBuf::new();
-    for part in path.split('/').filter(|_| !path.is_empty()) {
+    for part in path.split('/') {
         relative.push(is_sane(part).then_some(part)?);
     }
     if is_directory {
