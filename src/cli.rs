@@ -81,6 +81,9 @@ pub struct Probe {
     /// Believe whoever answers: anyone in between can pretend to be it
     #[arg(long, conflicts_with = "ca")]
     pub insecure_skip_verify: bool,
+    /// The file whose first line is the token that the bridge asks for
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,

@@ -107,6 +107,7 @@ fn probed(probe: &Probe) -> ExitCode {
         let what = Measurement {
             url,
             tls,
+            token_file: probe.token_file.clone(),
             min: probe.min,
             max: probe.max,
             probes: probe.probes,

@@ -10,7 +10,8 @@ use super::reader::Reader;
 use super::source::{Node, Origin, Value};
 use super::units::{NETWORKS_RULE, duration};
 use super::whom::{BALANCES, HealthCheck, Pool, Speech, Whom, speech};
-use super::{ConfigError, framing, preface, tls};
+use super::write::quoted;
+use super::{ConfigError, Secret, framing, preface, tls};
 use crate::heartbeat::Settings;
 use crate::link::proxy_protocol::Version;
 use crate::link::tls::ClientTls;
@@ -32,6 +33,8 @@ pub struct Backend {
     pub heartbeat: Heartbeat,
     /// The PROXY header by which it is told who the client is, if it is to be.
     pub proxy_protocol: Option<Version>,
+    /// What it is sent to be let in, where it asks for a token.
+    pub token: Option<Secret>,
 }
 
 /// What a client can say about the backend that it wants.
@@ -83,6 +86,7 @@ pub(super) fn read(
             return None;
         }
     };
+    let token_file = node.get("token_file").cloned();
     let mut reader = Reader::new(path, node, errors);
     let whom = read_whom(&mut reader, asked);
     let framing = reader.take("framing");
@@ -94,6 +98,10 @@ pub(super) fn read(
         reader.wrong("framing", framing, "left out: WebSockets and echo: have messages of their own");
     }
     let proxy_protocol = preface::read_backend(&mut reader, is(Speech::Echo));
+    let token = Secret::read("token_file", &mut reader);
+    if let (Some(_), Some(node), false) = (&whom, &token_file, is(Speech::WebSocket)) {
+        reader.wrong("token_file", node, "left out: only a WebSocket has a place for a token");
+    }
     reader.finish();
     let framing = match framing {
         Some(node) => framing::read(&format!("{path}.framing"), node, errors)?,
@@ -103,7 +111,7 @@ pub(super) fn read(
     let carrier = if is_stream { Carrier::Framed(&framing) } else { Carrier::WebSocket(message) };
     let heartbeat = heartbeat::read_end(&format!("{path}.heartbeat"), heartbeat, base, carrier, errors);
     let tls = tls::read_backend(path, tls, whom.tls_host().as_deref(), errors);
-    Some(Backend { whom, tls, framing, heartbeat, proxy_protocol })
+    Some(Backend { whom, tls, framing, heartbeat, proxy_protocol, token })
 }
 
 fn read_whom(reader: &mut Reader<'_>, asked: &Asked) -> Option<Whom> {
@@ -286,14 +294,27 @@ fn read_tokens(
 }
 
 /// A backend as TOML that reads back as the same.
-pub(super) fn write(Backend { whom, tls, framing, heartbeat, proxy_protocol }: &Backend) -> String {
+pub(super) fn write(backend: &Backend) -> String {
+    let Backend { whom, tls, framing, heartbeat, proxy_protocol, token } = backend;
     let mut keys = whom.keys();
     if whom.speech() == Speech::Bytes {
         keys.push(format!("framing = {framing}"));
     }
     keys.push(format!("heartbeat = {}", heartbeat::write(heartbeat)));
+    keys.extend(token.as_ref().map(|token| format!("token_file = {}", quoted(&token.file.display()))));
     let tls = tls.as_ref().map(tls::write_backend).unwrap_or_default();
     format!("{{ {}{tls}{} }}", keys.join(", "), preface::write_backend(*proxy_protocol))
+}
+
+/// What whoever runs this should know, in words that name the key.
+pub(super) fn warnings(backend: &Backend) -> Vec<String> {
+    let token = backend.token.as_ref();
+    let is_exposed = token.is_some_and(|token| token.is_exposed);
+    let exposed = "everyone on this machine may read backend.token_file";
+    let is_open = token.is_some() && backend.whom.is_far_without_tls();
+    let open = "backend.token_file is sent without TLS: everyone on the way can read it";
+    let told = [(is_exposed, exposed), (is_open, open)];
+    told.into_iter().filter(|(is_so, _)| *is_so).map(|(_, words)| words.to_owned()).collect()
 }
 
 /// Where the framing of a backend is written, to be blamed.

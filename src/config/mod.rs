@@ -171,6 +171,7 @@ impl Config {
         let of = |bridge: &Bridge| {
             let (name, tls) = (bridge.name.clone(), tls::warnings(bridge));
             let warnings = bridge.access.warnings().into_iter().chain(tls);
+            let warnings = warnings.chain(backend::warnings(&bridge.backend));
             warnings.map(move |warning| format!("bridge {name}: {warning}"))
         };
         self.bridges.iter().flat_map(of).collect()

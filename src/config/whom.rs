@@ -1,6 +1,7 @@
 //! Whom a bridge dials, as the config says it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -86,6 +87,22 @@ impl Whom {
                 template.example().tls_authority().map(|_| "backend.invalid".to_owned())
             }
             Whom::Tokens { .. } => None,
+        }
+    }
+
+    /// Whether anyone of them is a WebSocket without TLS that is not on this machine.
+    pub(super) fn is_far_without_tls(&self) -> bool {
+        let is_far = |url: &BackendUrl| match url {
+            BackendUrl::Ws { authority, is_tls: false, .. } => {
+                let address = authority.host.parse::<IpAddr>();
+                authority.host != "localhost" && !address.is_ok_and(|address| address.is_loopback())
+            }
+            BackendUrl::Ws { .. } | BackendUrl::Tcp { .. } | BackendUrl::Unix(_) | BackendUrl::Echo => false,
+        };
+        match self {
+            Whom::Any(pool) => pool.urls.iter().any(is_far),
+            Whom::Named { template, .. } => is_far(&template.example()),
+            Whom::Tokens { .. } => false,
         }
     }
 

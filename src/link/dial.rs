@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -11,11 +12,13 @@ use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{
-    CONNECTION, HOST, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    AUTHORIZATION, CONNECTION, HOST, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -90,6 +93,8 @@ pub struct Call<'a> {
     pub reach: &'a Reach,
     /// What a WebSocket is offered.
     pub subprotocols: &'a [String],
+    /// The file with the token that a WebSocket is sent, if it is sent one.
+    pub token_file: Option<&'a Path>,
     /// The longest message that will cross, in bytes.
     pub longest: u64,
     /// The PROXY header that it is sent before anything else; empty where it is sent none.
@@ -106,7 +111,8 @@ pub async fn dial(call: &Call<'_>) -> Result<Dialled, DialError> {
     let stream = prepare(call).await?;
     match call.url {
         BackendUrl::Ws { authority, path_and_query, .. } => {
-            shake_hands(stream, authority, path_and_query, call.subprotocols).await
+            let Call { subprotocols, token_file, .. } = *call;
+            shake_hands(stream, &Wish { authority, path_and_query, subprotocols, token_file }).await
         }
         BackendUrl::Echo | BackendUrl::Unix(_) | BackendUrl::Tcp { .. } => {
             Ok(Dialled { stream, early: Bytes::new(), subprotocol: None, is_natpulse: false, own: None })
@@ -140,6 +146,19 @@ async fn prepare(call: &Call<'_>) -> Result<Stream, DialError> {
     }
 }
 
+/// What a WebSocket is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// What it is called.
+    pub authority: &'a Authority,
+    /// What is wanted of it.
+    pub path_and_query: &'a str,
+    /// What it may choose from.
+    pub subprotocols: &'a [String],
+    /// The file with the token that it is sent, if it is sent one.
+    pub token_file: Option<&'a Path>,
+}
+
 /// Dials a WebSocket as [`dial`] does, at an address that its name was resolved to earlier; `preface` is the PROXY
 /// header that it is sent before anything else, if any.
 ///
@@ -147,16 +166,14 @@ async fn prepare(call: &Call<'_>) -> Result<Stream, DialError> {
 /// As there.
 pub async fn dial_at(
     address: SocketAddr,
-    authority: &Authority,
-    path_and_query: &str,
-    subprotocols: &[String],
+    wish: &Wish<'_>,
     preface: &[u8],
     tls: Option<&Connector>,
 ) -> Result<Dialled, DialError> {
     let mut stream = Stream::tcp(TcpStream::connect(address).await?)?;
     introduce(&mut stream, preface).await?;
-    let stream = secure(stream, tls, &authority.host).await?;
-    shake_hands(stream, authority, path_and_query, subprotocols).await
+    let stream = secure(stream, tls, &wish.authority.host).await?;
+    shake_hands(stream, wish).await
 }
 
 /// Does the TLS handshake with a host, where there is one. In a box, because it needs more memory than all else here.
@@ -168,12 +185,8 @@ async fn secure(stream: Stream, tls: Option<&Connector>, host: &str) -> io::Resu
 }
 
 /// The opening handshake from the client's side (RFC 6455 section 4.1).
-async fn shake_hands(
-    stream: Stream,
-    authority: &Authority,
-    path_and_query: &str,
-    subprotocols: &[String],
-) -> Result<Dialled, DialError> {
+async fn shake_hands(stream: Stream, wish: &Wish<'_>) -> Result<Dialled, DialError> {
+    let Wish { authority, path_and_query, subprotocols, token_file } = *wish;
     let key = generate_key();
     let mut request = Request::get(path_and_query)
         .header(HOST, authority.to_string())
@@ -184,6 +197,9 @@ async fn shake_hands(
         .header(NATPULSE, "1");
     if !subprotocols.is_empty() {
         request = request.header(SEC_WEBSOCKET_PROTOCOL, subprotocols.join(", "));
+    }
+    if let Some(file) = token_file {
+        request = request.header(AUTHORIZATION, bearer(file).await?);
     }
     let request =
         request.body(Empty::<Bytes>::new()).map_err(|error| DialError::Refused(error.to_string()))?;
@@ -212,6 +228,24 @@ async fn shake_hands(
     let parts = connection.into_parts();
     let (stream, early) = (parts.io.into_inner(), parts.read_buf);
     Ok(Dialled { stream, early, subprotocol, is_natpulse, own: None })
+}
+
+/// The longest token that is sent, in bytes: with it, a request still has room in the 8 KiB that servers commonly allow.
+const LONGEST_TOKEN: u64 = 4096;
+
+/// The header that carries the token in the first line of a file (RFC 6750 section 2.1). It is read for each handshake,
+/// because a token that expires is replaced there.
+async fn bearer(file: &Path) -> io::Result<HeaderValue> {
+    let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    let mut text = String::new();
+    let opened = File::open(file).await.map_err(told)?;
+    opened.take(LONGEST_TOKEN + 1).read_to_string(&mut text).await.map_err(told)?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    let is_token = !token.is_empty() && token.len() as u64 <= LONGEST_TOKEN;
+    let value = is_token.then(|| HeaderValue::try_from(format!("Bearer {token}")).ok()).flatten();
+    let mut value = value.ok_or_else(|| told(io::Error::other("its first line is no token")))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The client's checks of RFC 6455 section 4.1; returns the subprotocol agreed on.

@@ -19,7 +19,7 @@ mod upgrade;
 mod web_file;
 
 pub use caller::{Caller, Secured};
-pub use dial::{Call, DialError, Dialled, check, dial, dial_at};
+pub use dial::{Call, DialError, Dialled, Wish, check, dial, dial_at};
 pub use echo::Echo;
 pub use endpoint::{Authority, BackendUrl, ListenUrl, WebhookUrl};
 pub use listen::Listener;

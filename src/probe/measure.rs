@@ -1,6 +1,7 @@
 //! `natpulse probe`: how long the network that one sits in keeps a silent connection.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Measurement {
     pub url: BackendUrl,
     /// Whom to believe, where that is `wss:`.
     pub tls: ClientTls,
+    /// The file with the token that it asks for, if it does.
+    pub token_file: Option<PathBuf>,
     /// The shortest silence that is tried.
     pub min: Duration,
     /// The longest silence that is tried.
@@ -136,7 +139,8 @@ async fn reach(
         let seat = networks.join(NetworkKey::named("here"), address.ip(), true).seat;
         let probing = seat.probing().ok_or("at least one probe is needed")?;
         let (authority, path_and_query) = (authority.clone(), path_and_query.to_owned());
-        let target = Target { address, authority, path_and_query, preface: Vec::new(), tls: tls.cloned() };
+        let (preface, tls, token_file) = (Vec::new(), tls.cloned(), what.token_file.clone());
+        let target = Target { address, authority, path_and_query, preface, tls, token_file };
         let mut prober = Prober::new(probing, target, None);
         match prober.open().await {
             Ok(()) => return Ok((prober, seat)),

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +17,7 @@ use super::line::{Heard, Line};
 use super::word::{Far, Instance, Near};
 use crate::heartbeat::{Outcome, Settings};
 use crate::link::tls::Connector;
-use crate::link::{Authority, DialError, dial_at};
+use crate::link::{Authority, DialError, Wish, dial_at};
 use crate::wire::websocket::Role;
 
 /// Where the far side is.
@@ -32,6 +33,8 @@ pub struct Target {
     pub preface: Vec<u8>,
     /// Who does the TLS handshake, where there is one.
     pub tls: Option<Arc<Connector>>,
+    /// The file with the token that it is sent, if it is sent one.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Why there is no probe connection.
@@ -107,8 +110,10 @@ impl Target {
     async fn shake_hands(&self) -> Result<Connection, ProbeError> {
         let begun = Instant::now();
         let offered = [SUBPROTOCOL.to_owned()];
-        let Target { address, authority, path_and_query, preface, tls } = self;
-        let dialled = dial_at(*address, authority, path_and_query, &offered, preface, tls.as_deref());
+        let Target { address, authority, path_and_query, preface, tls, token_file } = self;
+        let token_file = token_file.as_deref();
+        let wish = Wish { authority, path_and_query, subprotocols: &offered, token_file };
+        let dialled = dial_at(*address, &wish, preface, tls.as_deref());
         let dialled = dialled.await.map_err(ProbeError::Dial)?;
         if dialled.subprotocol.is_none() {
             return Err(ProbeError::NotNatpulse);

@@ -1,6 +1,7 @@
 //! One bridge at work: what it answers, whom it dials, how its two ends speak.
 
 use std::net::SocketAddr;
+use std::path;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -212,10 +213,16 @@ impl Route {
             url,
             reach: self.backends.reach(),
             subprotocols,
+            token_file: self.token_file(),
             longest: self.bridge.max_message,
             preface,
             tls: self.tls.as_deref(),
         }
+    }
+
+    /// The file with the token that the backend is sent.
+    fn token_file(&self) -> Option<&path::Path> {
+        self.bridge.backend.token.as_ref().map(|token| token.file.as_path())
     }
 
     /// How many backends there are to be checked on.
@@ -266,7 +273,8 @@ impl Route {
         let preface = self.bridge.backend.proxy_protocol.map(Version::local).unwrap_or_default();
         let (authority, path_and_query) = (authority.clone(), path_and_query.clone());
         let tls = self.tls.clone().filter(|_| own.tls_authority().is_some());
-        let target = Target { address, authority, path_and_query, preface, tls };
+        let token_file = self.token_file().map(path::Path::to_owned);
+        let target = Target { address, authority, path_and_query, preface, tls, token_file };
         Some(Prober::new(probing, target, Some(metrics.clone())))
     }
 

@@ -5,6 +5,7 @@ mod config;
 mod hostile;
 mod origins;
 mod requests;
+mod sent;
 mod tokens;
 
 use std::net::SocketAddr;
