@@ -3,10 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::process::Command;
-
 use crate::harness::Natpulse;
-use crate::tools::{TempDir, output, program, script, test_tool};
+use crate::tools::{TempDir, browser, output};
 
 #[tokio::test]
 async fn the_demo_page_sends_text_and_bytes_and_shows_them_come_back() {
@@ -24,14 +22,9 @@ async fn the_demo_page_sends_text_and_bytes_and_shows_them_come_back() {
     let page = url.replacen("ws://", "http://", 1);
 
     let profile = TempDir::new();
-    let mut browser = Command::new(program("node"));
-    browser
-        .arg(script("browser.mjs"))
-        .arg(test_tool("node/node_modules/playwright-core/index.mjs"))
-        .arg(program("chromium"))
-        .arg(profile.path())
-        .arg(&page);
-    let told = output(Duration::from_secs(90), browser).await;
+    let mut browser = browser("browser.mjs", profile.path());
+    browser.arg(&page);
+    let told = output(Duration::from_secs(90), browser.into()).await;
     assert_eq!(told.lines().last(), Some("all as expected"), "{told}");
 
     natpulse.closed_sessions(1).await;

@@ -3,25 +3,12 @@
 // "all as expected" at the end, or fails with what was not.
 
 import assert from "node:assert/strict";
-import { pathToFileURL } from "node:url";
+
+import { launch } from "./chromium.mjs";
 
 const [playwright, executablePath, profile, url, ...colours] = process.argv.slice(2);
-const { chromium } = await import(pathToFileURL(playwright));
 
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  // No sandbox, so that it runs as root in a container too; and none of the browser's own talk with its maker's servers.
-  chromiumSandbox: false,
-  args: [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const context = await launch(playwright, executablePath, profile);
 try {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);

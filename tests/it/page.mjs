@@ -1,31 +1,19 @@
-// Uses the status page as an operator would: node page.mjs PLAYWRIGHT AXE CHROMIUM PROFILE URL PICTURES [TOKEN].
+// Uses the status page as an operator would: node page.mjs PLAYWRIGHT CHROMIUM PROFILE AXE URL PICTURES [TOKEN].
 // Whoever started it waits for what is printed, and does its own part then: opens clients, ends natpulse, starts it
 // again. With a TOKEN the page is only opened, and one session closed. Fails with what was not as expected.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 
-const [playwright, axe, executablePath, profile, url, pictures, token] = process.argv.slice(2);
+import { launch } from "./chromium.mjs";
+
+const [playwright, executablePath, profile, axe, url, pictures, token] = process.argv.slice(2);
 const PATIENCE_MS = 20_000;
-const { chromium } = await import(pathToFileURL(playwright));
 
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
+const context = await launch(playwright, executablePath, profile, [], {
   viewport: { width: 1280, height: 900 },
   ...(token && { httpCredentials: { username: "operator", password: token } }),
-  // As in browser.mjs.
-  chromiumSandbox: false,
-  args: [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
 });
 
 const foreign = [];

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -17,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use crate::harness::{Natpulse, http_get, ws_connect};
 use crate::process::{Process, within};
 use crate::raw::RawWs;
-use crate::tools::{TempDir, free_addr, program, script, test_tool};
+use crate::tools::{TempDir, browser, free_addr, test_tool};
 
 /// What an earlier run has learned, as natpulse keeps it: of one network a silence that was survived and one that was
 /// not, of 14 others a silence that was survived.
@@ -86,13 +85,9 @@ impl Clients {
 fn browse(profile: &TempDir, admin: SocketAddr, token: Option<&str>) -> Process {
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/status-page");
     fs::create_dir_all(&pictures).unwrap();
-    let mut browser = Command::new(program("node"));
+    let mut browser = browser("page.mjs", profile.path());
     browser
-        .arg(script("page.mjs"))
-        .arg(test_tool("node/node_modules/playwright-core/index.mjs"))
         .arg(test_tool("node/node_modules/axe-core/axe.min.js"))
-        .arg(program("chromium"))
-        .arg(profile.path())
         .arg(format!("http://{admin}/"))
         .arg(pictures)
         .args(token);

@@ -30,6 +30,17 @@ pub fn test_tool(file: &str) -> PathBuf {
     if path.exists() { path } else { missing(file) }
 }
 
+/// A script beside the tests that drives a browser, in Node: it is told where Playwright and Chromium are, and the
+/// directory for Chromium's profile; what else it wants follows.
+pub fn browser(name: &str, profile: &Path) -> std::process::Command {
+    let mut node = std::process::Command::new(program("node"));
+    node.arg(script(name))
+        .arg(test_tool("node/node_modules/playwright-core/index.mjs"))
+        .arg(program("chromium"))
+        .arg(profile);
+    node
+}
+
 /// A script that lies beside the tests.
 pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(name)

@@ -3,29 +3,17 @@
 // what was not.
 
 import assert from "node:assert/strict";
-import { pathToFileURL } from "node:url";
+
+import { launch } from "../chromium.mjs";
 
 const [playwright, executablePath, profile, hostile, served, token] = process.argv.slice(2);
-const { chromium } = await import(pathToFileURL(playwright));
 const [, port] = served.split(":");
 
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  // As in browser.mjs.
-  chromiumSandbox: false,
-  args: [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-features=HttpsUpgrades",
-    // A name that its owner has made to lead to our address.
-    "--host-resolver-rules=MAP rebound.example 127.0.0.1",
-  ],
-});
+const context = await launch(playwright, executablePath, profile, [
+  "--disable-features=HttpsUpgrades",
+  // A name that its owner has made to lead to our address.
+  "--host-resolver-rules=MAP rebound.example 127.0.0.1",
+]);
 try {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::Command;
 
 use crate::harness::Natpulse;
-use crate::tools::{TempDir, output, program, script, test_tool};
+use crate::tools::{TempDir, browser, output};
 
 const TOKEN: &str = "open-sesame-0123456789";
 
@@ -58,14 +57,9 @@ async fn a_hostile_page_opens_no_session_unless_it_is_let_in() {
     });
     let natpulse = Natpulse::start(&bridges.collect::<String>()).await;
     let profile = TempDir::new();
-    let mut browser = Command::new(program("node"));
-    browser
-        .arg(script("access/hostile.mjs"))
-        .arg(test_tool("node/node_modules/playwright-core/index.mjs"))
-        .arg(program("chromium"))
-        .arg(profile.path())
-        .args([&origin, &natpulse.addr("default").to_string(), TOKEN]);
-    let told = output(Duration::from_secs(120), browser).await;
+    let mut browser = browser("access/hostile.mjs", profile.path());
+    browser.args([&origin, &natpulse.addr("default").to_string(), TOKEN]);
+    let told = output(Duration::from_secs(120), browser.into()).await;
     assert_eq!(told.lines().last(), Some("all as expected"), "{told}");
     let metrics = natpulse.metrics().await;
     let denied = metrics["natpulse_handshakes_total{bridge=\"default\",result=\"origin_denied\"}"];

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::websockify::start;
 use crate::process::{PATIENCE, Process};
-use crate::tools::{TempDir, output, program, script, test_tool};
+use crate::tools::{TempDir, browser, output, program, test_tool};
 
 /// A page as short as noVNC allows.
 const PAGE: &str = r#"<!doctype html>
@@ -58,14 +58,8 @@ async fn novnc_shows_a_screen_through_a_token_file_and_pages_of_ours() {
     let natpulse =
         start(&["127.0.0.1:0", "--web", web, "--token-plugin", "TokenFile", "--token-source", tokens]).await;
 
-    let mut browser = Command::new(program("node"));
-    browser
-        .arg(script("novnc.mjs"))
-        .arg(test_tool("node/node_modules/playwright-core/index.mjs"))
-        .arg(program("chromium"))
-        .arg(dir.path().join("profile"))
-        .arg(format!("http://{}/", natpulse.addr("bridge")))
-        .args(["rgb(51,102,153)", "rgb(204,51,0)"]);
+    let mut browser = browser("novnc.mjs", &dir.path().join("profile"));
+    browser.arg(format!("http://{}/", natpulse.addr("bridge"))).args(["rgb(51,102,153)", "rgb(204,51,0)"]);
     let browser = Process::spawn(browser);
     let says = async |words: &str| {
         browser.wait_line(words, |line| (line == words).then_some(())).await;

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use super::{Authority, acceptor, connector, secured};
 use crate::harness::Natpulse;
 use crate::process::within;
-use crate::tools::{TempDir, output, program, script, test_tool};
+use crate::tools::{TempDir, browser, output, program};
 
 fn echo(authority: &Authority) -> String {
     format!(
@@ -84,15 +84,9 @@ async fn a_browser_that_knows_the_authority_opens_a_websocket_and_another_does_n
     let page = natpulse.url("echo").replacen("wss://127.0.0.1", "https://localhost", 1);
     let run = |known: Option<&str>| {
         let profile = TempDir::new();
-        let mut browser = Command::new(program("node"));
-        browser
-            .arg(script("browser.mjs"))
-            .arg(test_tool("node/node_modules/playwright-core/index.mjs"))
-            .arg(program("chromium"))
-            .arg(profile.path())
-            .arg(&page)
-            .args(known.map(|known| format!("--ignore-certificate-errors-spki-list={known}")));
-        (profile, browser)
+        let mut browser = browser("browser.mjs", profile.path());
+        browser.arg(&page).args(known.map(|known| format!("--ignore-certificate-errors-spki-list={known}")));
+        (profile, Command::from(browser))
     };
     // The browser is told of the authority by the digest of its key, as it would be of one in its store.
     let der = authority.der();
