@@ -257,6 +257,7 @@ impl Session {
             Party::Backend => (&mut self.backend, &mut self.client),
         };
         let mut moved = false;
+        let had_words = destination.has_words;
         if !destination.stream.is_closed() {
             match destination.poll_flush(cx) {
                 Poll::Ready(Ok(went)) => moved = went > 0,
@@ -267,7 +268,8 @@ impl Session {
                 Poll::Pending => {}
             }
         }
-        let mut progressed = moved;
+        // Beats go on for as long as both kernels live: they keep no session from ending.
+        let mut progressed = moved && had_words;
         let (mut messages, mut bytes) = (0, 0);
         let relayed = match destination.backlog() == 0 && source.input == Flow::Open {
             true => relay(source, destination, cx, |tally| {

@@ -42,6 +42,8 @@ pub struct Side {
     pub(super) unfinished: u64,
     /// Whether the latest write fell short: the peer reads more slowly than we could send.
     pub(super) congested: bool,
+    /// Whether more waits to be sent than beats and answers to them.
+    pub(super) has_words: bool,
     /// Whether the message that is being written is the last one.
     pub(super) ends_after_message: bool,
     /// Whether the connection is closed for writing after the last word even though the peer has not
@@ -76,6 +78,7 @@ impl Side {
             unread_is_fresh: !early.is_empty(),
             unfinished: 0,
             congested: false,
+            has_words: false,
             ends_after_message: false,
             hang_up: false,
             vigil: None,
@@ -133,6 +136,7 @@ impl Side {
             vigil.pulse.wrote();
         }
         self.congested = sent < batch.len() || self.stream.unsent() > 0;
+        self.has_words |= self.congested;
         if sent < batch.len() {
             self.unsent.reserve_exact(batch.len() - sent);
             batch.copy_unsent(input, sent, &mut self.unsent);
@@ -209,6 +213,7 @@ impl Side {
                 websocket::close_frame(role, close, &mut self.unsent);
             }
             self.output = Flow::Ending;
+            self.has_words = true;
             self.encoder = Encoder::Mute;
         }
     }
@@ -224,6 +229,7 @@ impl Side {
 
     fn clear_backlog(&mut self) {
         self.unsent = Vec::new();
+        self.has_words = false;
         self.sent = 0;
         self.pongs = 0;
     }

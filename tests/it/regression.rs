@@ -61,3 +61,25 @@ async fn a_half_closed_session_older_than_linger_still_gets_its_answer() {
     assert_eq!(answer, b"answer");
     natpulse.stop().await;
 }
+
+/// Beats of the backend counted as progress, so that a client that was asked to leave and did not answer could stay.
+#[tokio::test]
+async fn beats_keep_nobody_who_was_asked_to_leave() {
+    let natpulse = Natpulse::start(
+        r#"
+        [[bridge]]
+        name = "b"
+        listen = { url = "ws://127.0.0.1:0/", heartbeat = "off" }
+        backend = { url = "echo:", heartbeat = { policy = "fixed", every = "300ms", reply_timeout = "250ms" } }
+        limits = { max_age = "1s" }
+        "#,
+    )
+    .await;
+    let mut client = within("a session", RawWs::open(natpulse.addr("b"), "/")).await.unwrap();
+    let close = within("the close frame", client.frame()).await.unwrap();
+    assert_eq!(close.close_code(), 1012);
+    let left = within("the end", client.io.read(&mut [0; 1])).await;
+    assert!(!matches!(left, Ok(1..)), "{left:?}");
+    assert_eq!(natpulse.closed_sessions(1).await[0]["reason"], "aged");
+    natpulse.stop().await;
+}
