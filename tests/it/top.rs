@@ -337,7 +337,7 @@ async fn what_cannot_be_watched_is_said() {
         (vec![nobody, "--once"], 1, "natpulse top: cannot reach http://127.0.0.1:1: Connection refused"),
         (vec![nobody], 1, "standard output is no terminal; --once prints to anything"),
         (vec!["127.0.0.1:9464"], 2, "127.0.0.1:9464: must be http://HOST:PORT"),
-        (vec!["https://127.0.0.1:9464"], 2, "TLS is not part of this release"),
+        (vec!["https://127.0.0.1:9464"], 2, "must be http://HOST:PORT"),
         (vec![nobody, "--token-file", "/nonexistent"], 2, "/nonexistent: No such file"),
         (vec![nobody, "--token-file", "/dev/null"], 2, "/dev/null: must hold the token in its first line"),
     ];

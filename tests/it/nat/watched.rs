@@ -1,6 +1,7 @@
 //! natpulse as a real Prometheus sees it, while everything happens to it that there is a metric for.
 
 mod misdeeds;
+mod strangers;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -17,6 +18,7 @@ use crate::process::{Process, within, within_time};
 use crate::raw::{BINARY, FIN, RawWs, frame};
 use crate::tools::{TempDir, program};
 use misdeeds::{EVENTS, SESSIONS, Stage, TOKEN};
+use strangers::Doorkeeper;
 
 const FORGETS_AFTER: Duration = Duration::from_secs(6);
 /// Where Prometheus and the other natpulse listen: in a network of their own, where every port is free.
@@ -132,7 +134,7 @@ fn panels() -> Vec<(String, String)> {
     found
 }
 
-async fn start(nat: &Nat, token_file: &str) -> Natpulse {
+async fn start(nat: &Nat, token_file: &str, doorkeeper: &Doorkeeper) -> Natpulse {
     let config = format!(
         r#"
         [server]
@@ -165,7 +167,7 @@ async fn start(nat: &Nat, token_file: &str) -> Natpulse {
         queue = 3
         "#
     );
-    Natpulse::start_in(&nat.server, &(misdeeds::bridges() + &config)).await
+    Natpulse::start_in(&nat.server, &(misdeeds::bridges() + &config + &doorkeeper.config())).await
 }
 
 /// Another natpulse on the device's side of the NAT.
@@ -213,7 +215,8 @@ async fn every_series_moves_and_every_panel_has_data() {
     let dir = TempDir::new();
     let token_file = dir.path().join("token");
     std::fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
-    let mut natpulse = start(&nat, token_file.to_str().unwrap()).await;
+    let doorkeeper = Doorkeeper::new(&nat.server);
+    let mut natpulse = start(&nat, token_file.to_str().unwrap(), &doorkeeper).await;
     let away = device(&nat, &natpulse).await;
     let prometheus = Prometheus::start(&nat, [&natpulse, &away]).await;
     let away_clients = [nat.device.connect(away.addr("away")), nat.device.connect(away.addr("away"))];
@@ -226,6 +229,7 @@ async fn every_series_moves_and_every_panel_has_data() {
     stage.clients_misbehave().await;
     stage.backends_misbehave().await;
     stage.backends_die_of_silence().await;
+    strangers::come(&natpulse, &nat.server).await;
     stage.handshakes_fail().await;
     stage.a_session_is_dismissed().await;
     let receiver = stage.events_are_taken(&prometheus).await;
@@ -245,6 +249,7 @@ async fn every_series_moves_and_every_panel_has_data() {
         while stalled.io.write_all(&message).await.is_ok() {}
     });
     prometheus.sees("natpulse_buffered_bytes{bridge=\"im\"}").await;
+    strangers::take_nothing(&natpulse, &nat.server).await;
 
     // A backend that is not there, and one that goes and comes back.
     let stream = nat.server.connect(natpulse.addr("gone")).await.unwrap();
