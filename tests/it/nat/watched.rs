@@ -249,7 +249,8 @@ async fn every_series_moves_and_every_panel_has_data() {
         while stalled.io.write_all(&message).await.is_ok() {}
     });
     prometheus.sees("natpulse_buffered_bytes{bridge=\"im\"}").await;
-    strangers::take_nothing(&natpulse, &nat.server).await;
+    let taking_nothing = strangers::take_nothing(&natpulse, &nat.server);
+    within("one of too many to be let go", taking_nothing).await;
 
     // A backend that is not there, and one that goes and comes back.
     let stream = nat.server.connect(natpulse.addr("gone")).await.unwrap();

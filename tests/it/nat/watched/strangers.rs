@@ -37,7 +37,7 @@ impl Doorkeeper {
         Doorkeeper { authority, dir, _checked: server.listen(CHECKED) }
     }
 
-    /// All that peers may leave waiting, and the bridges. One peer that takes nothing leaves half as much.
+    /// All that peers may leave waiting, which one that takes nothing does not, and the bridges.
     pub fn config(&self) -> String {
         let (files, secret) = (self.authority.localhost().files(), self.dir.path().join("secret"));
         let ends = |number: u8, more: &str| {
@@ -107,17 +107,22 @@ pub async fn come(natpulse: &Natpulse, server: &Namespace) {
     drop((aged, idle, expiring));
 }
 
-/// Clients send and take nothing, until there are too many of them: the first of them is there already.
+/// Clients that take nothing, at the most.
+const MOST: usize = 30;
+
+/// Clients send and take nothing, until too much waits for one of them. How much that is depends on what the kernel takes.
 pub async fn take_nothing(natpulse: &Natpulse, server: &Namespace) {
+    let overloaded = "natpulse_sessions_closed_total{bridge=\"im\",reason=\"overloaded\"}";
     let mut pouring = Vec::new();
-    for _ in 0..4 {
-        let stream = server.connect(natpulse.addr("im")).await.unwrap();
-        let mut client = RawWs::upgrade(stream, "/").await.unwrap();
-        pouring.push(tokio::spawn(async move {
-            let message = frame(FIN | BINARY, &vec![7; 1 << 20]);
-            while client.io.write_all(&message).await.is_ok() {}
-        }));
+    while natpulse.metrics().await[overloaded] == 0.0 {
+        if pouring.len() < MOST {
+            let stream = server.connect(natpulse.addr("im")).await.unwrap();
+            let mut client = RawWs::upgrade(stream, "/").await.unwrap();
+            pouring.push(tokio::spawn(async move {
+                let message = frame(FIN | BINARY, &vec![7; 1 << 20]);
+                while client.io.write_all(&message).await.is_ok() {}
+            }));
+        }
     }
-    natpulse.event("session closed", |event| event["reason"] == "overloaded").await;
     pouring.iter().for_each(tokio::task::JoinHandle::abort);
 }
