@@ -43,6 +43,7 @@ fn common_names(mut subject: &[u8]) -> Vec<&str> {
                 && let Some((tag, text)) = next(&mut pair)
                 && STRINGS.contains(&tag)
                 && let Ok(text) = str::from_utf8(text)
+                && !text.is_empty()
             {
                 found.push(text);
             }
@@ -105,6 +106,7 @@ mod tests {
             assert!(common_names(&subject[..cut]).len() <= 1, "{cut}");
         }
         assert!(common_names(b"\x31\x84\xff\xff\xff\xff").is_empty());
+        assert!(common_names(b"\x31\x09\x30\x07\x06\x03\x55\x04\x03\x0c\0").is_empty(), "none is no name");
         assert!(common_names(b"\x31\x80\0\0").is_empty());
     }
 
