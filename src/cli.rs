@@ -1,5 +1,6 @@
 //! The command line.
 
+mod pages;
 mod websockify;
 
 pub use websockify::{Foreign, Websockify};
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::{self, BridgeArguments};
 
@@ -38,6 +40,7 @@ const EXAMPLES: &str = "Examples:
                                             the other way: a legacy client crosses a NAT
   natpulse probe ws://example.com:8080/im   how long this network keeps a silent connection
   natpulse simulate --timeout 180           what each heartbeat policy costs and whom it loses
+  natpulse status                           whether it serves, and how many
   natpulse top                              who is connected, and what is known of networks
 
 Settings of the config file can be overridden: NATPULSE__ADMIN__LISTEN=0.0.0.0:9464,
@@ -59,6 +62,14 @@ pub enum Command {
     Simulate(Simulate),
     /// Watch a running natpulse in a terminal
     Top(Top),
+    /// Ask a running natpulse how it is
+    Status(Status),
+    /// Have a running natpulse accept nobody any more, and let everyone finish
+    Drain(Drain),
+    /// Print what makes a shell complete these words
+    Completions(Completions),
+    /// Print the man page, or write all pages into a directory
+    Man(Man),
 }
 
 /// Which config file.
@@ -141,20 +152,78 @@ pub struct Simulate {
     pub json: bool,
 }
 
+/// Whose completions are printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// Where man pages go.
+#[derive(Args, Clone, Debug)]
+pub struct Man {
+    /// A directory for natpulse(1), a page for each subcommand, and natpulse.toml(5)
+    pub dir: Option<PathBuf>,
+}
+
 /// What is watched.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = TOP_HELP)]
 pub struct Top {
-    /// The admin port of a running natpulse: http://HOST:PORT
-    #[arg(value_name = "ADMIN_URL", default_value = "http://127.0.0.1:9464")]
-    pub url: String,
+    /// Which natpulse.
+    #[command(flatten)]
+    pub port: AdminPort,
     /// Print everything once, as text
     #[arg(long)]
     pub once: bool,
+}
+
+/// The admin port of a running natpulse.
+#[derive(Args, Clone, Debug)]
+pub struct AdminPort {
+    /// The admin port of a running natpulse: http://HOST:PORT
+    #[arg(value_name = "ADMIN_URL", default_value = "http://127.0.0.1:9464")]
+    pub url: String,
     /// The file whose first line is the token of that admin port, as in its admin.token_file
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
+
+/// Who is asked.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = STATUS_HELP)]
+pub struct Status {
+    /// Which natpulse.
+    #[command(flatten)]
+    pub port: AdminPort,
+    /// Print what /api/status says, as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Only see whether it is alive, draining or not: for health checks, and takes no token
+    #[arg(long, conflicts_with = "json")]
+    pub alive: bool,
+}
+
+const STATUS_HELP: &str = "NATPULSE_TOKEN may hold the token itself.
+Exit status: 0 if it takes new clients, 1 if it cannot be asked, 2 for a wrong command line, 3 while it drains. With --alive 0 then, too.";
+
+/// Who is to leave.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = DRAIN_HELP)]
+pub struct Drain {
+    /// Which natpulse.
+    #[command(flatten)]
+    pub port: AdminPort,
+    /// Come back when its last session has gone, or its drain window is over
+    #[arg(long)]
+    pub wait: bool,
+}
+
+const DRAIN_HELP: &str =
+    "The process stays, and its admin port with it, until SIGTERM ends it. It takes the token of \
+the admin port, also on the same machine. NATPULSE_TOKEN may hold the token itself.
+Exit status: 0 if it drains, and with --wait when nobody is left; 1 if it cannot be asked, or sessions were left when \
+the window was over; 2 for a wrong command line.";
 
 const TOP_HELP: &str = "Keys: s sorts the sessions by something else, r reverses them, / filters them, arrows and \
 PgUp, PgDn, Home and End scroll, q ends it.
@@ -165,9 +234,9 @@ Exit status: 0 after a clean end, 1 when --once had no answer or the terminal ca
 /// One bridge.
 #[derive(Args, Debug)]
 pub struct BridgeCommand {
-    /// Where clients connect: ws://ADDRESS:PORT/path, tcp://ADDRESS:PORT or unix:///path
+    /// Where clients connect: ws://ADDRESS:PORT/path, tcp://ADDRESS:PORT or unix:///path; wss: and tls: with --cert and --key
     pub listen: String,
-    /// Whom they reach: tcp://HOST:PORT, ws://HOST:PORT/path, unix:///path or echo:
+    /// Whom they reach: tcp://HOST:PORT, ws://HOST:PORT/path, tls: or wss: the same way, unix:///path or echo:
     pub backend: String,
     /// How tcp and unix ends are cut into messages: raw, u8, u16be, u32be, u32le, varint, line, dns, mysql …
     #[arg(long, value_name = "FRAMING")]
@@ -190,6 +259,15 @@ pub struct BridgeCommand {
     /// An origin whose pages may connect, scheme and host and all; may be repeated [default: the page's own server]
     #[arg(long = "origin", value_name = "ORIGIN")]
     pub origins: Vec<String>,
+    /// The file with the certificate that clients are shown and those it depends on, as PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<String>,
+    /// The file with its private key, as PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<String>,
+    /// The file with the roots of the backend's certificate, as PEM [default: those of the system]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<String>,
     /// Where the admin port listens [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<String>,
@@ -213,6 +291,8 @@ impl BridgeCommand {
             origins: self.origins,
             admin: self.admin,
             log_level: self.log_level,
+            tls: self.cert.zip(self.key).map(|(cert, key)| (cert, key, false)),
+            ca: self.ca,
             ..BridgeArguments::default()
         }
     }

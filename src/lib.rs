@@ -3,7 +3,10 @@
 //! Where things are:
 //!
 //! * [`cli`] and [`config`]: what the operator wants. Text ends there; nobody else sees any.
-//! * [`proxy`]: binds, accepts, gives each client a task, drains.
+//! * [`server`]: the process: signals, reload, the end.
+//! * [`drain`]: when it leaves, and who wants to know.
+//! * [`supervisor`]: what the service manager is told.
+//! * [`proxy`]: binds, accepts, gives each client a task, goes from one config to the next, drains.
 //! * [`sessions`]: what sessions tell of themselves, and who is told when an end dies.
 //! * [`gate`]: who may come in.
 //! * [`limits`]: how much anyone may take. Pure: no IO, no clock.
@@ -17,7 +20,9 @@
 //! * [`probe`]: silent connections between two natpulse, from which that is learned without risk.
 //! * [`close`]: every way a session can end, in one table.
 //! * [`events`]: what happens to sessions, told to a webhook.
+//! * [`watched`]: files that are read again when they change.
 //! * [`metrics`] and [`admin`]: what is counted, and the port that tells it.
+//! * [`operator`]: what is asked of a running natpulse through that port.
 //! * [`top`]: a running natpulse in a terminal, seen through that port.
 //!
 //! The path of a message: the task wakes in [`session::Session::run`]; `session/relay.rs` reads what the
@@ -32,6 +37,7 @@ pub mod admin;
 pub mod cli;
 pub mod close;
 pub mod config;
+pub mod drain;
 pub mod events;
 pub mod gate;
 pub mod heartbeat;
@@ -39,11 +45,15 @@ pub mod limits;
 pub mod link;
 pub mod metrics;
 pub mod networks;
+pub mod operator;
 pub mod probe;
 pub mod proxy;
+pub mod server;
 pub mod session;
 pub mod sessions;
 pub mod simulate;
+pub mod supervisor;
 pub mod targets;
 pub mod top;
+pub mod watched;
 pub mod wire;

@@ -131,7 +131,8 @@ impl Networks {
     /// The file cannot be written; what was there before stays.
     pub fn save(&self, file: &Path) -> io::Result<()> {
         let text = self.lock().table.export();
-        let unfinished = file.with_added_extension("new");
+        // Of our own: while one natpulse follows another there are two.
+        let unfinished = file.with_added_extension(format!("{}.new", std::process::id()));
         let mut output = fs::File::create(&unfinished)?;
         output.write_all(text.as_bytes())?;
         output.sync_all()?;

@@ -54,6 +54,11 @@ pub(super) fn json(body: impl Into<Bytes>) -> Answer {
     answer(StatusCode::OK, JSON, whole(body))
 }
 
+/// Under way, and how far.
+pub(super) fn accepted(body: impl Into<Bytes>) -> Answer {
+    answer(StatusCode::ACCEPTED, JSON, whole(body))
+}
+
 /// Done, and nothing more to say.
 pub(super) fn done() -> Answer {
     let mut answer = answer(StatusCode::NO_CONTENT, JSON, whole(Bytes::new()));

@@ -104,7 +104,7 @@ pub(super) fn bridges(counted: &Counted, query: &str) -> Result<Vec<u8>, String>
                 deaths: Ends { client: client.deaths, backend: backend.deaths },
             }
         };
-        counted.bridges.iter().map(row).collect()
+        counted.sessions.bridges().iter().map(row).collect()
     };
     let texts = |row: &BridgeRow| vec![row.bridge.name.to_string(), row.listen.clone(), row.backend.clone()];
     list(query, &BRIDGES, false, rows, texts)
@@ -197,7 +197,7 @@ const NETWORKS: [Column<NetworkRow>; 4] = [
 pub(super) fn networks(counted: &Counted, query: &str) -> Result<Vec<u8>, String> {
     let rows = || {
         let mut rows = Vec::new();
-        for (side, networks) in &counted.networks {
+        for (side, networks) in counted.sessions.networks() {
             let policy = networks.policy();
             networks.look(|known| {
                 let bracket = match known.learned {

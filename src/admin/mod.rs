@@ -22,20 +22,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::close::Party;
+use crate::drain::Drain;
 use crate::metrics::{Metrics, SideCount};
-use crate::networks::Networks;
-use crate::sessions::{Bridge, Sessions};
+use crate::sessions::{Bridge, Changes, Sessions};
 use access::Access;
 use answer::{Answer, error, json, text};
-use status::{Live, Status};
+use status::{Leaving, Live, Status};
 
 /// Connections served at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
@@ -49,23 +49,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What there is, for whoever asks for something else.
 const PATHS: &str = "there is /, /healthz, /readyz, /metrics, /api/status, /api/events, /api/bridges, /api/sessions, \
-                     /api/sessions/{id}, /api/networks, /api/deaths and /api/openapi.json";
+                     /api/sessions/{id}, /api/networks, /api/deaths, /api/drain, /api/reload and \
+                     /api/openapi.json";
 
 /// What the port tells of.
 #[derive(Debug)]
 pub struct Counted {
     /// What is counted.
     pub metrics: Metrics,
-    /// Cancelled when natpulse begins to drain.
-    pub drain: CancellationToken,
-    /// The sessions.
+    /// How natpulse leaves.
+    pub drain: Arc<Drain>,
+    /// The sessions, and the bridges.
     pub sessions: Arc<Sessions>,
-    /// The bridges.
-    pub bridges: Vec<Arc<Bridge>>,
-    /// What was learned about networks, with the side that it is about.
-    pub networks: Vec<(Party, Arc<Networks>)>,
     /// When natpulse started, since the UNIX epoch.
     pub started: Duration,
+    /// Who reads the config again, and is to answer what came of it.
+    pub reload: mpsc::Sender<oneshot::Sender<Result<Reloaded, Vec<String>>>>,
+}
+
+/// What came of another config.
+#[derive(Debug, Default, Serialize)]
+pub struct Reloaded {
+    /// What has changed.
+    #[serde(flatten)]
+    pub changes: Changes,
+    /// Tables that have changed, and wait for the next start.
+    pub needs_restart: Vec<&'static str>,
 }
 
 impl Counted {
@@ -90,13 +99,22 @@ struct State {
 }
 
 impl Admin {
-    /// Binds the port, which tells of what is `counted`; `token` is asked for where somebody could look or change
-    /// something who must not. It is not ready once the drain has begun.
+    /// Binds the port, or takes the one that is `inherited`. It tells of what is `counted`; `token` is asked for where
+    /// somebody could look or change something who must not. It is not ready once somebody has
+    /// asked for the drain.
     ///
     /// # Errors
     /// The address is taken, not ours, or not allowed.
-    pub async fn bind(address: SocketAddr, token: Option<String>, counted: Counted) -> io::Result<Admin> {
-        let listener = TcpListener::bind(address).await?;
+    pub async fn bind(
+        address: SocketAddr,
+        inherited: Option<TcpListener>,
+        token: Option<String>,
+        counted: Counted,
+    ) -> io::Result<Admin> {
+        let listener = match inherited {
+            Some(listener) => listener,
+            None => TcpListener::bind(address).await?,
+        };
         let is_local = listener.local_addr()?.ip().to_canonical().is_loopback();
         let (access, live) = (Access::new(token, is_local), Live::new(&counted));
         Ok(Admin { listener, state: Arc::new(State { counted: Arc::new(counted), access, live }) })
@@ -179,9 +197,11 @@ impl State {
             {
                 answer::not_allowed("GET, HEAD")
             }
+            "/api/drain" => self.drain(request),
+            "/api/reload" => self.reload(request).await,
             "/" => answer::page(page::PAGE, self.access.page()),
             "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.counted.drain.is_cancelled() => {
+            "/readyz" if self.counted.drain.schedule().is_some() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             "/readyz" => text(StatusCode::OK, "ok\n"),
@@ -232,6 +252,43 @@ impl State {
         info!(bridge = &*record.bridge().name, session = record.number(), "the operator closes a session");
         record.dismiss();
         answer::done()
+    }
+
+    /// Begins the drain; asked again, it tells how that goes.
+    fn drain(&self, request: &Request<Incoming>) -> Answer {
+        if request.method() != Method::POST {
+            return answer::not_allowed("POST");
+        }
+        if let Err(refusal) = self.access.change(request.headers()) {
+            return answer::refused(refusal);
+        }
+        if self.counted.drain.schedule().is_none() {
+            info!("the operator asks for a drain");
+        }
+        self.counted.drain.begin();
+        answer::accepted(answer::written(&Leaving::of(&self.counted.drain)))
+    }
+
+    /// Has the config read again.
+    async fn reload(&self, request: &Request<Incoming>) -> Answer {
+        if request.method() != Method::POST {
+            return answer::not_allowed("POST");
+        }
+        if let Err(refusal) = self.access.change(request.headers()) {
+            return answer::refused(refusal);
+        }
+        let (asked, reloaded) = oneshot::channel();
+        info!("the operator has the config read again");
+        // Once the drain has begun nobody listens.
+        let reloaded = match self.counted.reload.send(asked).await {
+            Ok(()) => reloaded.await.ok(),
+            Err(_) => None,
+        };
+        match reloaded {
+            Some(Ok(reloaded)) => json(answer::written(&reloaded)),
+            Some(Err(errors)) => error(StatusCode::UNPROCESSABLE_ENTITY, &errors.join("\n")),
+            None => error(StatusCode::SERVICE_UNAVAILABLE, "natpulse is leaving"),
+        }
     }
 
     fn metrics(&self) -> Answer {

@@ -13,6 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::Counted;
 use super::answer::{Answer, events, written};
 use super::rows::{Beats, Crossed, Ends, Seconds};
+use crate::drain::{Drain, Schedule};
+use crate::metrics::Count;
 use crate::networks::{Survey, now};
 
 /// How often whoever looks on is told.
@@ -31,12 +33,35 @@ pub(super) struct Status {
     started: Seconds,
     now: Seconds,
     is_draining: bool,
+    drain: Option<Leaving>,
     sessions: Total,
     uplink: Crossed,
     downlink: Crossed,
     beats: Beats,
     deaths: Ends<u64>,
     networks: Known,
+}
+
+/// How natpulse leaves.
+#[derive(Debug, Serialize)]
+pub(super) struct Leaving {
+    /// When it was asked to.
+    begun: Seconds,
+    /// When listeners close.
+    closing: Seconds,
+    /// When whoever is left is cut off.
+    deadline: Seconds,
+    /// Whether nobody is left to be waited for.
+    is_over: bool,
+}
+
+impl Leaving {
+    /// What there is to say, once somebody has asked for it.
+    pub(super) fn of(drain: &Drain) -> Option<Leaving> {
+        let Schedule { begun, closing, deadline } = drain.schedule()?;
+        let [begun, closing, deadline] = [begun, closing, deadline].map(Seconds);
+        Some(Leaving { begun, closing, deadline, is_over: drain.is_over() })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -85,29 +110,23 @@ struct Sums {
 
 impl Sums {
     fn of(counted: &Counted) -> Sums {
-        let mut sums = Sums {
-            sessions: Total { active: 0, opened: 0, closed: 0, limit: counted.metrics.limit() },
-            crossed: [Crossed::default(); 2],
-            beats: Beats::default(),
-            deaths: Ends { client: 0, backend: 0 },
-        };
-        for bridge in &counted.bridges {
-            let count = counted.metrics.bridge(&bridge.name).count();
-            sums.sessions.active += count.active;
-            sums.sessions.opened += count.opened;
-            sums.sessions.closed += count.closed;
-            let directions = count.messages.iter().zip(count.bytes);
-            for (crossed, (messages, bytes)) in sums.crossed.iter_mut().zip(directions) {
-                crossed.messages += messages;
-                crossed.bytes += bytes;
-            }
-            let [client, backend] = counted.sides(bridge);
-            sums.beats.add(&client);
-            sums.beats.add(&backend);
-            sums.deaths.client += client.deaths;
-            sums.deaths.backend += backend.deaths;
+        let Count { bridge: count, sides: [client, backend] } = counted.metrics.count();
+        let mut beats = Beats::default();
+        beats.add(&client);
+        beats.add(&backend);
+        let [uplink, downlink] = [0, 1]
+            .map(|direction| Crossed { messages: count.messages[direction], bytes: count.bytes[direction] });
+        Sums {
+            sessions: Total {
+                active: count.active,
+                opened: count.opened,
+                closed: count.closed,
+                limit: counted.metrics.limit(),
+            },
+            crossed: [uplink, downlink],
+            beats,
+            deaths: Ends { client: client.deaths, backend: backend.deaths },
         }
-        sums
     }
 
     fn sample(&self) -> Sample {
@@ -128,13 +147,15 @@ impl Status {
     /// What is so now. Looks at every network, so it is made for those who ask only.
     pub(super) fn of(counted: &Counted) -> Status {
         let Sums { sessions, crossed: [uplink, downlink], beats, deaths } = Sums::of(counted);
+        let drain = Leaving::of(&counted.drain);
         let mut survey = Survey::default();
-        counted.networks.iter().for_each(|(_, networks)| networks.survey(&mut survey));
+        counted.sessions.networks().iter().for_each(|(_, networks)| networks.survey(&mut survey));
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started: Seconds(counted.started),
             now: Seconds(now()),
-            is_draining: counted.drain.is_cancelled(),
+            is_draining: drain.is_some(),
+            drain,
             sessions,
             uplink,
             downlink,

@@ -33,6 +33,8 @@ pub struct BridgeArguments {
     pub web: Option<String>,
     /// The certificate, the key, and whether clients without TLS are let in too.
     pub tls: Option<(String, String, bool)>,
+    /// The roots that a backend with TLS is trusted by, in the place of the system's.
+    pub ca: Option<String>,
     /// Every how many seconds a silent client is sent a beat.
     pub beat_every: Option<u32>,
 }
@@ -57,6 +59,9 @@ impl BridgeArguments {
                     Node { value: Value::Boolean(*optional), origin: Origin::Argument("--ssl-only") };
                 let (cert, key) = (Node::argument("--cert", cert), Node::argument("--key", key));
                 end.push(("tls", Node::table(vec![("cert", cert), ("key", key), ("optional", optional)])));
+            }
+            if let Some(ca) = self.ca.as_ref().filter(|_| key == "backend") {
+                end.push(("tls", Node::table(vec![("ca", Node::argument("--ca", ca))])));
             }
             let is_stream = ["tcp:", "tls:", "unix:"].iter().any(|scheme| url.starts_with(scheme));
             let common = self.framing.as_ref().filter(|_| is_stream);

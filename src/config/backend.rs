@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::heartbeat::{self, Carrier, Heartbeat};
 use super::reader::Reader;
-use super::source::{Node, Origin, Value};
+use super::source::{Node, Origin};
 use super::units::{NETWORKS_RULE, duration};
 use super::whom::{BALANCES, HealthCheck, Pool, Speech, Whom, speech};
 use super::write::quoted;
@@ -77,17 +77,8 @@ pub(super) fn read(
     asked: &Asked,
     errors: &mut Vec<ConfigError>,
 ) -> Option<Backend> {
-    let node = match &node.value {
-        Value::String(_) => Node::table(vec![("url", node)]),
-        Value::Table(_) => node,
-        Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::Other(_) => {
-            let (key, value, rule) = (path.to_owned(), Some(node.to_string()), END_RULE.to_owned());
-            errors.push(ConfigError { origin: node.origin, key, value, rule });
-            return None;
-        }
-    };
     let token_file = node.get("token_file").cloned();
-    let mut reader = Reader::new(path, node, errors);
+    let mut reader = Reader::end(path, node, END_RULE, errors)?;
     let whom = read_whom(&mut reader, asked);
     let framing = reader.take("framing");
     let heartbeat = reader.take("heartbeat");

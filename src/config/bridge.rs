@@ -1,6 +1,5 @@
 //! `[[bridge]]`: two ends and what crosses between them.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use ipnet::IpNet;
 use super::access::Access;
 use super::backend::{self, Asked, Backend};
 use super::heartbeat::{self, Carrier, Heartbeat};
+use super::neighbours::{Places, disagreements};
 use super::reader::Reader;
 use super::source::{Node, Value};
 use super::whom::Speech;
@@ -94,8 +94,7 @@ pub(super) fn read_all(node: Node, heartbeat: &Settings, errors: &mut Vec<Config
         let Some(bridge) = read(&path, node, heartbeat, errors) else {
             continue;
         };
-        errors.extend(preface::disagreement(&bridges, &bridge, &path, listen.clone()));
-        errors.extend(tls::disagreement(&bridges, &bridge, &path, listen));
+        errors.extend(disagreements(&bridges, &bridge, &path, &listen));
         bridges.push(bridge);
     }
     bridges
@@ -163,16 +162,7 @@ fn read_listen(
     errors: &mut Vec<ConfigError>,
 ) -> Option<Listen> {
     let origin = node.origin.clone();
-    let node = match &node.value {
-        Value::String(_) => Node::table(vec![("url", node)]),
-        Value::Table(_) => node,
-        Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::Other(_) => {
-            let (key, value, rule) = (path.to_owned(), Some(node.to_string()), END_RULE.to_owned());
-            errors.push(ConfigError { origin: node.origin, key, value, rule });
-            return None;
-        }
-    };
-    let mut reader = Reader::new(path, node, errors);
+    let mut reader = Reader::end(path, node, END_RULE, errors)?;
     let url = reader.required("url", "a URL");
     let framing = reader.take("framing");
     let heartbeat = reader.take("heartbeat");
@@ -259,7 +249,7 @@ pub(super) fn is_token(name: &str) -> bool {
 }
 
 const END_RULE: &str = "a URL, or a table with one";
-const NAME_RULE: &str = "a name of 1 to 64 letters, digits, - and _, given to one bridge";
+pub(super) const NAME_RULE: &str = "a name of 1 to 64 letters, digits, - and _, given to one bridge";
 
 fn is_name(name: &str) -> bool {
     let is_name_char = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -288,55 +278,5 @@ fn check_pair(path: &str, bridge: &Bridge, origin: Origin, errors: &mut Vec<Conf
                  with headers or markers of their own"
             ),
         });
-    }
-}
-
-/// What only one bridge may have.
-#[derive(Default)]
-struct Places {
-    /// By name: the path of the bridge that has it.
-    names: HashMap<String, String>,
-    /// By address or socket path: who is there, with the path of its URL where it is a WebSocket.
-    listeners: HashMap<String, Vec<(String, Option<String>)>>,
-}
-
-impl Places {
-    /// Reports what this bridge has in common with an earlier one, whatever else may be wrong with either.
-    fn claim(&mut self, path: &str, bridge: &Node, errors: &mut Vec<ConfigError>) {
-        if let Some(node) = bridge.get("name")
-            && let Some(name) = node.value.as_str()
-            && let Some(other) = self.names.insert(name.to_owned(), path.to_owned())
-        {
-            let rule = format!("{NAME_RULE}; {other} has this one");
-            let (origin, key) = (node.origin.clone(), format!("{path}.name"));
-            errors.push(ConfigError { origin, key, value: Some(node.to_string()), rule });
-        }
-        let node = bridge.get("listen").map(|listen| listen.get("url").unwrap_or(listen));
-        let Some((node, url)) =
-            node.and_then(|node| Some((node, ListenUrl::parse(node.value.as_str()?).ok()?)))
-        else {
-            return;
-        };
-        let (place, ws_path) = match url {
-            // Port 0 is a different port each time, except that WebSockets share it.
-            ListenUrl::Tcp { address, .. } if address.port() == 0 => return,
-            ListenUrl::Ws { address, path, .. } => {
-                let shape = Path::parse(&path).map_or(path, |path| path.shape());
-                (address.to_string(), Some(shape))
-            }
-            ListenUrl::Tcp { address, .. } => (address.to_string(), None),
-            ListenUrl::Unix(path) => (path.display().to_string(), None),
-        };
-        let others = self.listeners.entry(place).or_default();
-        let clash =
-            others.iter().find(|(_, other)| other.is_none() || ws_path.is_none() || *other == ws_path);
-        if let Some((other, _)) = clash {
-            let rule = format!(
-                "an address of its own, or a path of its own where both are ws; {other} is there already"
-            );
-            let (origin, key) = (node.origin.clone(), format!("{path}.listen"));
-            errors.push(ConfigError { origin, key, value: Some(node.to_string()), rule });
-        }
-        others.push((path.to_owned(), ws_path));
     }
 }

@@ -15,6 +15,7 @@ mod events;
 mod framing;
 mod heartbeat;
 mod limits;
+mod neighbours;
 mod preface;
 mod reader;
 mod secret;
@@ -72,7 +73,9 @@ pub struct Config {
 /// `[server]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// How long a drain may take; closes are spread over it.
+    /// How long clients are still accepted after natpulse was asked to leave, and has said that it is not ready.
+    pub drain_delay: Duration,
+    /// How long a drain may take after that; closes are spread over it.
     pub drain_window: Duration,
     /// Sessions open at once, in all; `None` for as many as the descriptor limit allows.
     pub max_sessions: Option<usize>,
@@ -216,6 +219,7 @@ impl Config {
 impl Default for Server {
     fn default() -> Self {
         Server {
+            drain_delay: Duration::ZERO,
             drain_window: Duration::from_secs(20),
             max_sessions: None,
             handshake_timeout: Duration::from_secs(5),
@@ -231,6 +235,7 @@ impl Server {
         };
         let mut reader = Reader::new("server", node, errors);
         let server = Server {
+            drain_delay: reader.duration("drain_delay").unwrap_or(default.drain_delay),
             drain_window: reader.duration("drain_window").unwrap_or(default.drain_window),
             max_sessions: reader.integer("max_sessions", 1..=i64::MAX).map(|sessions| sessions as usize),
             handshake_timeout: reader.duration("handshake_timeout").unwrap_or(default.handshake_timeout),

@@ -2,14 +2,14 @@
 
 use ipnet::IpNet;
 
+use super::ConfigError;
 use super::reader::Reader;
 use super::source::Node;
 use super::units::NETWORKS_RULE;
-use super::{Bridge, ConfigError, Origin};
 use crate::link::ListenUrl;
 use crate::link::proxy_protocol::Version;
 
-const KEY: &str = "proxy_protocol";
+pub(super) const KEY: &str = "proxy_protocol";
 
 /// The proxies that must introduce the clients they bring.
 pub(super) fn read_listen(reader: &mut Reader<'_>, url: Option<&ListenUrl>) -> Vec<IpNet> {
@@ -42,29 +42,6 @@ pub(super) fn read_trusted(node: Option<Node>, errors: &mut Vec<ConfigError>) ->
     let trusted = reader.networks("trusted_proxies").unwrap_or_default();
     reader.finish();
     trusted
-}
-
-/// What is wrong with a bridge that shares its address with one of `others`, before which a header is read as well.
-pub(super) fn disagreement(
-    others: &[Bridge],
-    bridge: &Bridge,
-    path: &str,
-    origin: Origin,
-) -> Option<ConfigError> {
-    let address = |bridge: &Bridge| match bridge.listen.url {
-        ListenUrl::Ws { address, .. } => Some(address),
-        ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => None,
-    };
-    let ours = address(bridge)?;
-    let other = others.iter().find(|other| {
-        address(other) == Some(ours) && other.listen.proxy_protocol != bridge.listen.proxy_protocol
-    })?;
-    Some(ConfigError {
-        origin,
-        key: format!("{path}.listen.{KEY}"),
-        value: Some(write_networks(&bridge.listen.proxy_protocol)),
-        rule: format!("the same as that of bridge {}, which shares the address {ours}", other.name),
-    })
 }
 
 /// The keys of a listening end, as they are written.

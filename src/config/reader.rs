@@ -31,6 +31,25 @@ impl<'e> Reader<'e> {
         Reader { path: path.to_owned(), origin, entries, known: Vec::new(), errors }
     }
 
+    /// Reads an end of a bridge: a table with a URL, or the URL alone.
+    pub(super) fn end(
+        path: &str,
+        node: Node,
+        rule: &str,
+        errors: &'e mut Vec<ConfigError>,
+    ) -> Option<Reader<'e>> {
+        let node = match &node.value {
+            Value::String(_) => Node::table(vec![("url", node)]),
+            Value::Table(_) => node,
+            Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::Other(_) => {
+                let (key, value, rule) = (path.to_owned(), Some(node.to_string()), rule.to_owned());
+                errors.push(ConfigError { origin: node.origin, key, value, rule });
+                return None;
+            }
+        };
+        Some(Reader::new(path, node, errors))
+    }
+
     /// Takes a value out of the table.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
         self.known.push(key);

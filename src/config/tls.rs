@@ -172,33 +172,6 @@ fn no_tls(path: &str, node: &Node) -> ConfigError {
     ConfigError { origin, key, value: Some(node.to_string()), rule: NO_TLS_RULE.into() }
 }
 
-/// What is wrong with a bridge that shares its address with one of `others`: TLS begins before a client says which of
-/// them it wants.
-pub(super) fn disagreement(
-    others: &[Bridge],
-    bridge: &Bridge,
-    path: &str,
-    origin: Origin,
-) -> Option<ConfigError> {
-    let shared = |bridge: &Bridge| match bridge.listen.url {
-        ListenUrl::Ws { address, is_tls, .. } => Some((address, is_tls)),
-        ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => None,
-    };
-    let (address, is_tls) = shared(bridge)?;
-    let other = others.iter().find(|other| {
-        shared(other).is_some_and(|(theirs, is_other_tls)| {
-            theirs == address && (is_other_tls != is_tls || other.listen.tls != bridge.listen.tls)
-        })
-    })?;
-    let tls = bridge.listen.tls.as_ref().map(|_| "{...}".to_owned());
-    Some(ConfigError {
-        origin,
-        key: format!("{path}.listen.tls"),
-        value: Some(tls.unwrap_or_else(|| "none".to_owned())),
-        rule: format!("the same as that of bridge {}, which shares the address {address}", other.name),
-    })
-}
-
 /// What an operator should know about the TLS of a bridge.
 pub(super) fn warnings(bridge: &Bridge) -> Vec<String> {
     let mut warnings = Vec::new();

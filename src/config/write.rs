@@ -17,6 +17,7 @@ impl fmt::Display for Config {
         let (format, _) =
             FORMATS.iter().find(|(_, known)| *known == self.log.format).expect("every format has a word");
         writeln!(f, "[server]")?;
+        writeln!(f, "drain_delay = \"{}\"", write_duration(self.server.drain_delay))?;
         writeln!(f, "drain_window = \"{}\"", write_duration(self.server.drain_window))?;
         if let Some(sessions) = self.server.max_sessions {
             writeln!(f, "max_sessions = {sessions}")?;

@@ -10,7 +10,7 @@ use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
@@ -57,17 +57,18 @@ impl Sender {
         Sender { queue, url, tls, secret, connection: None, is_failing: false }
     }
 
-    /// Delivers until nothing waits any more after `is_over` was cancelled, or until so much time has passed since
-    /// `drain` was.
-    pub async fn run(mut self, drain: CancellationToken, window: Duration, is_over: CancellationToken) {
+    /// Delivers until nothing waits any more after `is_over` was cancelled, or until `deadline` is; more eagerly once
+    /// `drain` is.
+    pub async fn run(
+        mut self,
+        drain: CancellationToken,
+        is_over: CancellationToken,
+        deadline: CancellationToken,
+    ) {
         let queue = self.queue.clone();
-        let deadline = async {
-            drain.cancelled().await;
-            sleep(window).await;
-        };
         tokio::select! {
             () = self.deliver_all(&drain, &is_over) => {}
-            () = deadline => {
+            () = deadline.cancelled() => {
                 let left = queue.with(|courier| courier.kept());
                 if left > 0 {
                     warn!(left, "the drain window is over; events are left undelivered");

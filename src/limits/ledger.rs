@@ -10,6 +10,8 @@ use super::rates::Rates;
 /// How much anyone may take, over all bridges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ceilings {
+    /// Sessions, in all.
+    pub sessions: usize,
     /// Sessions of one address.
     pub sessions_per_address: usize,
     /// Sessions of one network.
@@ -38,6 +40,8 @@ pub struct OfBridge {
 /// A limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
+    /// Too many sessions.
+    All,
     /// Too many sessions of this address.
     Address,
     /// Too many sessions of its network.
@@ -50,10 +54,18 @@ pub enum Excess {
     Rate,
 }
 
+impl Ceilings {
+    fn network(&self, address: IpAddr) -> Block {
+        let (v4, v6) = self.prefixes;
+        Block::of(address, v4, v6)
+    }
+}
+
 impl Excess {
     /// The key that sets the limit.
     pub fn key(self) -> &'static str {
         match self {
+            Excess::All => "server.max_sessions",
             Excess::Address => "limits.sessions_per_address",
             Excess::Network => "limits.sessions_per_network",
             Excess::Bridge => "limits.sessions of the bridge",
@@ -75,7 +87,10 @@ pub struct Ledger {
     next: u64,
     addresses: HashMap<Block, Taken>,
     networks: HashMap<Block, usize>,
-    bridges: Vec<Bridge>,
+    sessions: usize,
+    /// By the numbers they were given.
+    bridges: HashMap<usize, Bridge>,
+    next_bridge: usize,
 }
 
 /// How often in a second, and how often at once, an address is told that it comes too often.
@@ -98,9 +113,8 @@ struct Bridge {
 }
 
 impl Ledger {
-    /// Nothing is taken yet of these bridges.
-    pub fn new(ceilings: Ceilings, bridges: impl IntoIterator<Item = OfBridge>) -> Ledger {
-        let bridge = |ceilings| Bridge { ceilings, sessions: 0, addresses: HashMap::new() };
+    /// Nothing is taken yet, and there are no bridges.
+    pub fn new(ceilings: Ceilings) -> Ledger {
         Ledger {
             rates: Rates::new(ceilings.handshake_rate, ceilings.handshake_burst),
             explanations: Rates::new(EXPLAINED.0, EXPLAINED.1),
@@ -109,8 +123,32 @@ impl Ledger {
             next: 0,
             addresses: HashMap::new(),
             networks: HashMap::new(),
-            bridges: bridges.into_iter().map(bridge).collect(),
+            sessions: 0,
+            bridges: HashMap::new(),
+            next_bridge: 0,
         }
+    }
+
+    /// Goes by other ceilings from now on; what is taken stays taken. The prefixes must be what they were.
+    pub fn set(&mut self, ceilings: Ceilings) {
+        let rate = |ceilings: &Ceilings| (ceilings.handshake_rate, ceilings.handshake_burst);
+        if rate(&ceilings) != rate(&self.ceilings) {
+            self.rates = Rates::new(ceilings.handshake_rate, ceilings.handshake_burst);
+        }
+        self.ceilings = ceilings;
+    }
+
+    /// Takes note of a bridge, of which nothing is taken yet; returns its number.
+    pub fn add(&mut self, ceilings: OfBridge) -> usize {
+        let number = self.next_bridge;
+        self.next_bridge += 1;
+        self.bridges.insert(number, Bridge { ceilings, sessions: 0, addresses: HashMap::new() });
+        number
+    }
+
+    /// Forgets a bridge.
+    pub fn remove(&mut self, bridge: usize) {
+        self.bridges.remove(&bridge);
     }
 
     /// Whether an address may begin a handshake now, as far as its rate goes.
@@ -163,13 +201,18 @@ impl Ledger {
     /// # Errors
     /// The limit that is reached; then nothing is counted.
     pub fn open(&mut self, bridge: usize, address: Option<IpAddr>) -> Result<(), Excess> {
-        let of_bridge = &self.bridges[bridge];
         let is_over = |limit: Option<usize>, taken: usize| limit.is_some_and(|limit| taken >= limit);
+        if self.sessions >= self.ceilings.sessions {
+            return Err(Excess::All);
+        }
+        let Some(of_bridge) = self.bridges.get_mut(&bridge) else {
+            return Err(Excess::Bridge);
+        };
         if is_over(of_bridge.ceilings.sessions, of_bridge.sessions) {
             return Err(Excess::Bridge);
         }
         if let Some(address) = address {
-            let (whose, network) = (Block::subscriber(address), self.network(address));
+            let (whose, network) = (Block::subscriber(address), self.ceilings.network(address));
             let count = |map: &HashMap<Block, usize>, key| map.get(&key).copied().unwrap_or(0);
             if is_over(of_bridge.ceilings.sessions_per_address, count(&of_bridge.addresses, whose)) {
                 return Err(Excess::BridgeAddress);
@@ -183,29 +226,29 @@ impl Ledger {
             }
             self.addresses.entry(whose).or_default().sessions += 1;
             *self.networks.entry(network).or_default() += 1;
-            let of_bridge = &mut self.bridges[bridge];
             if of_bridge.ceilings.sessions_per_address.is_some() {
                 *of_bridge.addresses.entry(whose).or_default() += 1;
             }
         }
-        self.bridges[bridge].sessions += 1;
+        of_bridge.sessions += 1;
+        self.sessions += 1;
         Ok(())
     }
 
     /// A session that was counted is over.
     pub fn close(&mut self, bridge: usize, address: Option<IpAddr>) {
         if let Some(address) = address {
-            let (whose, network) = (Block::subscriber(address), self.network(address));
+            let (whose, network) = (Block::subscriber(address), self.ceilings.network(address));
             self.give_back(whose, |taken| &mut taken.sessions);
             give_one_back(&mut self.networks, network);
-            give_one_back(&mut self.bridges[bridge].addresses, whose);
+            if let Some(of_bridge) = self.bridges.get_mut(&bridge) {
+                give_one_back(&mut of_bridge.addresses, whose);
+            }
         }
-        self.bridges[bridge].sessions -= 1;
-    }
-
-    fn network(&self, address: IpAddr) -> Block {
-        let (v4, v6) = self.ceilings.prefixes;
-        Block::of(address, v4, v6)
+        if let Some(of_bridge) = self.bridges.get_mut(&bridge) {
+            of_bridge.sessions -= 1;
+        }
+        self.sessions -= 1;
     }
 
     fn give_back(&mut self, whose: Block, which: impl Fn(&mut Taken) -> &mut usize) {

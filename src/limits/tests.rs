@@ -8,6 +8,7 @@ use super::rates::Rates;
 use super::*;
 
 const CEILINGS: Ceilings = Ceilings {
+    sessions: 8,
     sessions_per_address: 3,
     sessions_per_network: 5,
     handshakes: 6,
@@ -18,10 +19,10 @@ const CEILINGS: Ceilings = Ceilings {
 };
 
 fn ledger() -> Ledger {
-    Ledger::new(
-        CEILINGS,
-        [OfBridge::default(), OfBridge { sessions: Some(4), sessions_per_address: Some(2) }],
-    )
+    let mut ledger = Ledger::new(CEILINGS);
+    assert_eq!(ledger.add(OfBridge::default()), 0);
+    assert_eq!(ledger.add(OfBridge { sessions: Some(4), sessions_per_address: Some(2) }), 1);
+    ledger
 }
 
 fn address(text: &str) -> IpAddr {
@@ -129,6 +130,51 @@ fn each_limit_of_sessions_is_kept_and_given_back() {
         ledger.close(1, who);
     }
     assert_eq!(ledger.len()[..3], [0, 0, 0]);
+}
+
+#[test]
+fn all_sessions_together_have_a_limit() {
+    let mut ledger = ledger();
+    for _ in 0..8 {
+        assert_eq!(ledger.open(0, None), Ok(()));
+    }
+    assert_eq!(ledger.open(0, None), Err(Excess::All));
+    ledger.close(0, None);
+    assert_eq!(ledger.open(0, None), Ok(()));
+}
+
+#[test]
+fn ceilings_and_bridges_change_under_what_is_taken() {
+    let mut ledger = ledger();
+    for _ in 0..3 {
+        assert_eq!(ledger.open(0, Some(host(1))), Ok(()));
+    }
+    ledger.set(Ceilings { sessions_per_address: 4, ..CEILINGS });
+    assert_eq!(ledger.open(0, Some(host(1))), Ok(()));
+    ledger.set(Ceilings { sessions_per_address: 1, ..CEILINGS });
+    assert_eq!(ledger.open(0, Some(host(1))), Err(Excess::Address), "who has more keeps it, and gets none");
+    ledger.remove(0);
+    assert_eq!(ledger.open(0, Some(host(2))), Err(Excess::Bridge), "there is no such bridge");
+    let again = ledger.add(OfBridge::default());
+    assert_eq!(again, 2, "a number of its own");
+    for _ in 0..4 {
+        ledger.close(0, Some(host(1)));
+    }
+    assert_eq!(ledger.open(again, Some(host(1))), Ok(()));
+    ledger.close(again, Some(host(1)));
+    assert_eq!(ledger.len()[..3], [0, 0, 0]);
+}
+
+#[test]
+fn another_rate_holds_from_then_on() {
+    let mut ledger = ledger();
+    let knocks =
+        |ledger: &mut Ledger| (0..10).filter(|_| ledger.knock(host(1), Duration::ZERO).is_ok()).count();
+    assert_eq!(knocks(&mut ledger), 4);
+    ledger.set(Ceilings { sessions: 9, ..CEILINGS });
+    assert_eq!(knocks(&mut ledger), 0, "nobody is forgiven for another ceiling");
+    ledger.set(Ceilings { handshake_burst: 6, ..CEILINGS });
+    assert_eq!(knocks(&mut ledger), 6);
 }
 
 proptest! {

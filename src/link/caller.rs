@@ -1,6 +1,7 @@
 //! Who connected to us.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::Stream;
 use super::proxy_protocol::{Ends, Introduction, Version};
@@ -15,7 +16,7 @@ pub struct Caller {
     /// The number that its session will have.
     pub number: u64,
     /// How its connection is secured, if it is.
-    pub secured: Option<Box<Secured>>,
+    pub secured: Option<Arc<Secured>>,
 }
 
 /// What is known of a client's TLS connection.
@@ -34,7 +35,7 @@ pub struct Secured {
 impl Caller {
     /// Whoever is at the other end of a connection, and whose session will have this number.
     pub fn of(stream: &Stream, number: u64) -> Caller {
-        Caller { address: stream.peer(), reached: stream.reached(), number, secured: None }
+        Caller { address: stream.peer(), reached: stream.reached(), number, secured: stream.secured() }
     }
 
     /// The PROXY header that introduces it to a backend; `instance` tells this process from others.

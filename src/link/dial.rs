@@ -89,8 +89,8 @@ impl From<hyper::Error> for DialError {
 pub struct Call<'a> {
     /// Whom.
     pub url: &'a BackendUrl,
-    /// Which of its addresses may be dialled.
-    pub reach: &'a Reach,
+    /// At which address, where it has one.
+    pub place: Place<'a>,
     /// What a WebSocket is offered.
     pub subprotocols: &'a [String],
     /// The file with the token that a WebSocket is sent, if it is sent one.
@@ -103,6 +103,15 @@ pub struct Call<'a> {
     pub tls: Option<&'a Connector>,
 }
 
+/// Where a backend is.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// Where its name leads now, as far as that may be dialled.
+    Named(&'a Reach),
+    /// Where its name has led earlier.
+    At(SocketAddr),
+}
+
 /// Dials a backend.
 ///
 /// # Errors
@@ -111,8 +120,7 @@ pub async fn dial(call: &Call<'_>) -> Result<Dialled, DialError> {
     let stream = prepare(call).await?;
     match call.url {
         BackendUrl::Ws { authority, path_and_query, .. } => {
-            let Call { subprotocols, token_file, .. } = *call;
-            shake_hands(stream, &Wish { authority, path_and_query, subprotocols, token_file }).await
+            shake_hands(stream, authority, path_and_query, call).await
         }
         BackendUrl::Echo | BackendUrl::Unix(_) | BackendUrl::Tcp { .. } => {
             Ok(Dialled { stream, early: Bytes::new(), subprotocol: None, is_natpulse: false, own: None })
@@ -133,60 +141,29 @@ async fn prepare(call: &Call<'_>) -> Result<Stream, DialError> {
     let mut stream = match call.url {
         BackendUrl::Echo => Stream::Echo(Box::new(Echo::new(call.longest))),
         BackendUrl::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
-        BackendUrl::Tcp { authority, .. } | BackendUrl::Ws { authority, .. } => {
-            connect(authority, call.reach).await?
-        }
+        BackendUrl::Tcp { authority, .. } | BackendUrl::Ws { authority, .. } => match call.place {
+            Place::Named(reach) => connect(authority, reach).await?,
+            Place::At(address) => Stream::tcp(TcpStream::connect(address).await?)?,
+        },
     };
     introduce(&mut stream, call.preface).await?;
     match (call.url.tls_authority(), call.tls) {
-        (Some(authority), Some(tls)) => Ok(secure(stream, Some(tls), &authority.host).await?),
+        // In a box, because it needs more memory than all else here.
+        (Some(authority), Some(tls)) => Ok(Box::pin(tls.connect(stream, &authority.host)).await?),
         // What was to be encrypted never goes out as it is.
         (Some(_), None) => Err(io::Error::other("nobody to do its TLS handshake").into()),
         (None, _) => Ok(stream),
     }
 }
 
-/// What a WebSocket is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Wish<'a> {
-    /// What it is called.
-    pub authority: &'a Authority,
-    /// What is wanted of it.
-    pub path_and_query: &'a str,
-    /// What it may choose from.
-    pub subprotocols: &'a [String],
-    /// The file with the token that it is sent, if it is sent one.
-    pub token_file: Option<&'a Path>,
-}
-
-/// Dials a WebSocket as [`dial`] does, at an address that its name was resolved to earlier; `preface` is the PROXY
-/// header that it is sent before anything else, if any.
-///
-/// # Errors
-/// As there.
-pub async fn dial_at(
-    address: SocketAddr,
-    wish: &Wish<'_>,
-    preface: &[u8],
-    tls: Option<&Connector>,
-) -> Result<Dialled, DialError> {
-    let mut stream = Stream::tcp(TcpStream::connect(address).await?)?;
-    introduce(&mut stream, preface).await?;
-    let stream = secure(stream, tls, &wish.authority.host).await?;
-    shake_hands(stream, wish).await
-}
-
-/// Does the TLS handshake with a host, where there is one. In a box, because it needs more memory than all else here.
-async fn secure(stream: Stream, tls: Option<&Connector>, host: &str) -> io::Result<Stream> {
-    match tls {
-        Some(tls) => Box::pin(tls.connect(stream, host)).await,
-        None => Ok(stream),
-    }
-}
-
 /// The opening handshake from the client's side (RFC 6455 section 4.1).
-async fn shake_hands(stream: Stream, wish: &Wish<'_>) -> Result<Dialled, DialError> {
-    let Wish { authority, path_and_query, subprotocols, token_file } = *wish;
+async fn shake_hands(
+    stream: Stream,
+    authority: &Authority,
+    path_and_query: &str,
+    call: &Call<'_>,
+) -> Result<Dialled, DialError> {
+    let Call { subprotocols, token_file, .. } = *call;
     let key = generate_key();
     let mut request = Request::get(path_and_query)
         .header(HOST, authority.to_string())

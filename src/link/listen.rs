@@ -9,13 +9,13 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 
 use super::Stream;
 
-/// A bound socket. A Unix socket's file goes with it.
+/// A bound socket. A Unix socket's file goes with it, if it was bound here.
 #[derive(Debug)]
 pub enum Listener {
     /// A TCP port.
     Tcp(TcpListener),
-    /// A Unix domain socket and its path.
-    Unix(UnixListener, PathBuf),
+    /// A Unix domain socket, and the path that goes with it.
+    Unix(UnixListener, Option<PathBuf>),
 }
 
 /// Connections the kernel holds for us until they are accepted; it cuts this to net.core.somaxconn, whose
@@ -47,7 +47,7 @@ impl Listener {
         {
             std::fs::remove_file(path)?;
         }
-        Ok(Listener::Unix(UnixListener::bind(path)?, path.to_owned()))
+        Ok(Listener::Unix(UnixListener::bind(path)?, Some(path.to_owned())))
     }
 
     /// The address it is bound to, where that is TCP: port 0 has become a real one.
@@ -72,7 +72,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self {
+        if let Listener::Unix(_, Some(path)) = self {
             // Gone already is as good; anything else is found by the next bind.
             let _ = std::fs::remove_file(path);
         }

@@ -49,7 +49,7 @@ fn is_elsewhere_v4(address: Ipv4Addr) -> bool {
         || METADATA_V4.contains(&address))
 }
 
-/// The same, and the addresses that lead to such an IPv4 one: `::/96` (RFC 4291), `64:ff9b::/96` (NAT64, RFC 6052) and
+/// The same, and the addresses that lead to such an IPv4 one: `::/96` (RFC 4291), in which `::` and `::1` are, `64:ff9b::/96` (NAT64, RFC 6052) and
 /// `2002::/16` (6to4, RFC 3056). `::ffff:0:0/96` has become IPv4 before.
 fn is_elsewhere_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
@@ -62,11 +62,7 @@ fn is_elsewhere_v6(address: Ipv6Addr) -> bool {
         [0x2002, high, low, ..] => Some(ipv4(high, low)),
         _ => None,
     };
-    let is_near = address.is_loopback()
-        || address.is_unspecified()
-        || address.is_multicast()
-        || address.is_unicast_link_local()
-        || address == METADATA_V6;
+    let is_near = address.is_multicast() || address.is_unicast_link_local() || address == METADATA_V6;
     !is_near && inner.is_none_or(is_elsewhere_v4)
 }
 

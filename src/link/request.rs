@@ -33,7 +33,7 @@ impl Wanted {
 
 /// What may be there once only: a proxy in front that goes by another one than we do would let in somebody else.
 const ONCE: [(HeaderName, &str); 5] = [
-    (HOST, "exactly one Host header is needed\n"),
+    (HOST, "there must be one Host header\n"),
     (UPGRADE, "exactly one Upgrade header is needed\n"),
     (SEC_WEBSOCKET_VERSION, "exactly one Sec-WebSocket-Version is needed\n"),
     (SEC_WEBSOCKET_KEY, "exactly one Sec-WebSocket-Key of 16 base64-encoded bytes is needed\n"),
@@ -67,14 +67,13 @@ fn check<B>(request: &Request<B>, has_more: bool) -> Result<Vec<String>, Refusal
         return Err(Refusal::BadRequest("HTTP 1.1 or later is needed\n"));
     }
     for (name, rule) in &ONCE {
-        let most = headers.get_all(name).iter().count();
-        if most > 1 || most == 0 && *name == HOST {
+        if headers.get_all(name).iter().count() > 1 {
             return Err(Refusal::BadRequest(rule));
         }
     }
     if !is_addressed(request) {
         return Err(Refusal::BadRequest(
-            "the Host header must be a host and a port, and those of the request\n",
+            "there must be a Host header with a host and a port, those of the request\n",
         ));
     }
     if !has_token(headers, &CONNECTION, "upgrade") {

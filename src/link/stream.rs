@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::tls::Tls;
-use super::{Echo, tcp};
+use super::{Echo, Secured, tcp};
 use crate::heartbeat::Path;
 
 /// A connection that can be read and written, or that has been closed and holds no descriptor.
@@ -78,6 +79,14 @@ impl Stream {
     /// The peer's address, where that is TCP.
     pub fn peer_address(&self) -> Option<IpAddr> {
         Some(self.peer()?.ip().to_canonical())
+    }
+
+    /// How a client's connection is secured, if it is.
+    pub fn secured(&self) -> Option<Arc<Secured>> {
+        match self {
+            Stream::Tls(stream) => stream.secured(),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Echo(_) | Stream::Closed => None,
+        }
     }
 
     /// What the kernel knows about the way to the peer, where that is TCP.

@@ -1,12 +1,12 @@
 //! Every metric there is: its name, what it means, its labels and its buckets.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
 
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
-use tokio::sync::Semaphore;
 
 use super::sizes::SizesVec;
 
@@ -45,7 +45,6 @@ pub(super) struct Families {
     pub(super) accept_errors: IntCounterVec,
     pub(super) permits_used: IntGauge,
     pub(super) permits_limit: IntGauge,
-    pub(super) permits: OnceLock<Arc<Semaphore>>,
     pub(super) events: IntCounterVec,
     pub(super) events_queued: IntGauge,
     pub(super) webhook_requests: IntCounterVec,
@@ -260,7 +259,6 @@ impl Families {
             )?,
             permits_used: make.gauge("natpulse_permits_used", "Places for sessions that are taken.")?,
             permits_limit: make.gauge("natpulse_permits_limit", "Places for sessions there are.")?,
-            permits: OnceLock::new(),
             events: make.counter(
                 "natpulse_events_total",
                 "Events for the webhook, by outcome: delivered, or dropped because too many waited.",
@@ -284,5 +282,49 @@ impl Families {
                 .gauge("natpulse_runtime_tasks", "Tasks of the tokio runtime that are alive.")?,
             runtime_lag: make.known(Histogram::with_opts(lag)?)?,
         })
+    }
+
+    /// Takes out every child of a bridge.
+    pub(super) fn forget(&self, bridge: &str) {
+        let counters = [
+            &self.opened,
+            &self.closed,
+            &self.messages,
+            &self.bytes,
+            &self.handshakes,
+            &self.dials,
+            &self.backend_checks,
+            &self.beats_sent,
+            &self.beats_answered,
+            &self.beats_missed,
+            &self.deaths,
+            &self.reconnects,
+            &self.pauses,
+            &self.accept_errors,
+        ];
+        let histograms = [
+            &self.duration,
+            &self.handshake_duration,
+            &self.dial_duration,
+            &self.round_trip,
+            &self.interval,
+            &self.death_silence,
+            &self.death_verdict,
+        ];
+        counters.into_iter().for_each(|family| forget(family, bridge));
+        histograms.into_iter().for_each(|family| forget(family, bridge));
+        [&self.active, &self.backends, &self.buffered].into_iter().for_each(|family| forget(family, bridge));
+        self.sizes.forget(bridge);
+    }
+}
+
+fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, bridge: &str) {
+    for metric in family.collect().iter().flat_map(|family| family.get_metric()) {
+        let labels: HashMap<_, _> =
+            metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
+        if labels.get("bridge") == Some(&bridge) {
+            // It is there: it was just collected.
+            let _ = family.remove(&labels);
+        }
     }
 }

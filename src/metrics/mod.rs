@@ -11,11 +11,11 @@ pub use bridge::{ActiveSession, BackendMetrics, BridgeCount, BridgeMetrics, Side
 pub use events::EventMetrics;
 pub use labels::{Delivery, Dialling, Handshake};
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::{Encoder as _, Registry, TextEncoder};
-use tokio::sync::Semaphore;
+use prometheus::{Encoder as _, IntGauge, Registry, TextEncoder};
 
 use crate::close::Party;
 use crate::heartbeat::Outcome;
@@ -26,6 +26,25 @@ use families::Families;
 pub struct Metrics {
     registry: Registry,
     families: Arc<Families>,
+    bridges: Arc<Mutex<Bridges>>,
+}
+
+/// The bridges that are counted.
+#[derive(Debug, Default)]
+struct Bridges {
+    /// By name: how many are at work under it. One, but for a bridge that was changed while it had sessions.
+    names: HashMap<String, usize>,
+    /// What was counted of those that are gone.
+    gone: Count,
+}
+
+/// What was counted of all bridges since the start, those among them that are gone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    /// Sessions, messages and bytes.
+    pub bridge: BridgeCount,
+    /// Beats and deaths of the clients' side, and of the backends'.
+    pub sides: [SideCount; 2],
 }
 
 impl Metrics {
@@ -39,7 +58,7 @@ impl Metrics {
         for outcome in OUTCOMES {
             families.probes.with_label_values(&[outcome]);
         }
-        let metrics = Metrics { registry, families };
+        let metrics = Metrics { registry, families, bridges: Arc::default() };
         // Present from the start, whether there is a webhook or not.
         metrics.events();
         Ok(metrics)
@@ -90,24 +109,57 @@ impl Metrics {
         Probe(self.families.clone())
     }
 
-    /// Says of what the sessions' places are taken: `limit` of them there are.
-    pub fn watch_permits(&self, permits: &Arc<Semaphore>, limit: usize) {
-        self.families.permits_limit.set(limit as i64);
-        // There is one proxy; another would be counted as the first.
-        let _ = self.families.permits.set(permits.clone());
+    /// The metrics of places for sessions.
+    pub fn places(&self) -> PlacesMetrics {
+        PlacesMetrics { used: self.families.permits_used.clone(), limit: self.families.permits_limit.clone() }
     }
 
-    /// How many sessions may be open at once; 0 before [`Metrics::watch_permits`].
+    /// How many sessions may be open at once.
     pub fn limit(&self) -> u64 {
         u64::try_from(self.families.permits_limit.get()).unwrap_or_default()
     }
 
-    /// The config in use was read at this time, since the UNIX epoch.
-    pub fn config_loaded(&self, now: Duration) {
-        self.reloaded(Some(now));
+    /// The children of a bridge that begins its work, until as many of its name have left as have entered.
+    pub fn enter(&self, bridge: &str) -> BridgeMetrics {
+        *self.bridges().names.entry(bridge.to_owned()).or_default() += 1;
+        self.bridge(bridge)
     }
 
-    /// Files that belong to the config were read again, and taken over at this time; `None` where some could not be.
+    /// A bridge of this name is gone, and so is its last session: if it was the last, its children are forgotten.
+    pub fn leave(&self, bridge: &str) {
+        let mut bridges = self.bridges();
+        let Some(count) = bridges.names.get_mut(bridge) else {
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
+            bridges.names.remove(bridge);
+            let last = self.count_of(bridge);
+            bridges.gone.add(&last);
+            self.families.forget(bridge);
+        }
+    }
+
+    /// What was counted of all bridges.
+    pub fn count(&self) -> Count {
+        let bridges = self.bridges();
+        let mut all = bridges.gone;
+        bridges.names.keys().for_each(|bridge| all.add(&self.count_of(bridge)));
+        all
+    }
+
+    fn count_of(&self, bridge: &str) -> Count {
+        let sides = [Party::Client, Party::Backend].map(|party| self.side(bridge, party).count());
+        Count { bridge: self.bridge(bridge).count(), sides }
+    }
+
+    /// Nothing in here can be left half done by a panic.
+    fn bridges(&self) -> MutexGuard<'_, Bridges> {
+        self.bridges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The config, or a file that belongs to it, was read and taken over at this time, since the UNIX epoch; `None` where
+    /// something in it was of no use.
     pub fn reloaded(&self, now: Option<Duration>) {
         self.families.reload_succeeded.set(now.is_some().into());
         if let Some(now) = now {
@@ -125,15 +177,54 @@ impl Metrics {
     /// # Errors
     /// A metric family without metrics: a mistake in these files.
     pub fn render(&self, runtime_tasks: usize) -> prometheus::Result<(Vec<u8>, String)> {
-        let Families { runtime_tasks: tasks, permits, permits_used, permits_limit, .. } = &*self.families;
-        tasks.set(runtime_tasks as i64);
-        if let Some(permits) = permits.get() {
-            permits_used.set(permits_limit.get() - permits.available_permits() as i64);
-        }
+        self.families.runtime_tasks.set(runtime_tasks as i64);
         let encoder = TextEncoder::new();
         let mut text = Vec::new();
         encoder.encode(&self.registry.gather(), &mut text)?;
         Ok((text, encoder.format_type().to_owned()))
+    }
+}
+
+impl Count {
+    fn add(&mut self, other: &Count) {
+        let Count { bridge, sides } = self;
+        bridge.active += other.bridge.active;
+        bridge.opened += other.bridge.opened;
+        bridge.closed += other.bridge.closed;
+        for direction in 0..2 {
+            bridge.messages[direction] += other.bridge.messages[direction];
+            bridge.bytes[direction] += other.bridge.bytes[direction];
+        }
+        for (side, other) in sides.iter_mut().zip(&other.sides) {
+            side.sent += other.sent;
+            side.answered += other.answered;
+            side.missed += other.missed;
+            side.deaths += other.deaths;
+        }
+    }
+}
+
+/// The metrics of places for sessions: how many there are, and how many are taken.
+#[derive(Clone, Debug)]
+pub struct PlacesMetrics {
+    used: IntGauge,
+    limit: IntGauge,
+}
+
+impl PlacesMetrics {
+    /// There are so many.
+    pub fn limit(&self, places: usize) {
+        self.limit.set(places as i64);
+    }
+
+    /// One was taken.
+    pub fn taken(&self) {
+        self.used.inc();
+    }
+
+    /// One was left.
+    pub fn left(&self) {
+        self.used.dec();
     }
 }
 

@@ -71,6 +71,11 @@ impl SizesVec {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         children.entry([bridge.to_owned(), direction.to_owned()]).or_insert_with(Sizes::new).clone()
     }
+
+    pub(super) fn forget(&self, bridge: &str) {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.retain(|[known, _], _| known != bridge);
+    }
 }
 
 impl Collector for SizesVec {

@@ -56,7 +56,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// # Errors
 /// Why there is no result, for a person to read.
 pub async fn measure(what: &Measurement, out: &mut impl Write) -> Result<(), String> {
-    let BackendUrl::Ws { authority, path_and_query, is_tls } = &what.url else {
+    let BackendUrl::Ws { authority, is_tls, .. } = &what.url else {
         return Err(
             "a probe needs a natpulse that listens on ws://HOST:PORT/path or wss://HOST:PORT/path".to_owned()
         );
@@ -69,7 +69,7 @@ pub async fn measure(what: &Measurement, out: &mut impl Write) -> Result<(), Str
         }
         false => None,
     };
-    let (mut prober, _seat) = reach(what, authority, path_and_query, connector.as_ref()).await?;
+    let (mut prober, _seat) = reach(what, authority, connector.as_ref()).await?;
     let range = Range { min: what.min, max: what.max };
     let begun = Instant::now();
     let mut screen = Screen { out, is_live: what.is_terminal && !what.is_json, is_quiet: what.is_json };
@@ -128,7 +128,6 @@ pub async fn measure(what: &Measurement, out: &mut impl Write) -> Result<(), Str
 async fn reach(
     what: &Measurement,
     authority: &Authority,
-    path_and_query: &str,
     tls: Option<&Arc<Connector>>,
 ) -> Result<(Prober, Seat), String> {
     let resolved = tokio::net::lookup_host((authority.host.as_str(), authority.port)).await;
@@ -138,9 +137,8 @@ async fn reach(
         let networks = Networks::new(settings(what), 1);
         let seat = networks.join(NetworkKey::named("here"), address.ip(), true).seat;
         let probing = seat.probing().ok_or("at least one probe is needed")?;
-        let (authority, path_and_query) = (authority.clone(), path_and_query.to_owned());
-        let (preface, tls, token_file) = (Vec::new(), tls.cloned(), what.token_file.clone());
-        let target = Target { address, authority, path_and_query, preface, tls, token_file };
+        let (url, tls, token_file) = (what.url.clone(), tls.cloned(), what.token_file.clone());
+        let target = Target { address, url, preface: Vec::new(), tls, token_file };
         let mut prober = Prober::new(probing, target, None);
         match prober.open().await {
             Ok(()) => return Ok((prober, seat)),

@@ -17,7 +17,7 @@ use super::line::{Heard, Line};
 use super::word::{Far, Instance, Near};
 use crate::heartbeat::{Outcome, Settings};
 use crate::link::tls::Connector;
-use crate::link::{Authority, DialError, Wish, dial_at};
+use crate::link::{BackendUrl, Call, DialError, Place, dial};
 use crate::wire::websocket::Role;
 
 /// Where the far side is.
@@ -25,10 +25,8 @@ use crate::wire::websocket::Role;
 pub struct Target {
     /// The address that was resolved once: another may lead through another network.
     pub address: SocketAddr,
-    /// What the handshake calls it.
-    pub authority: Authority,
-    /// What the handshake asks for.
-    pub path_and_query: String,
+    /// The WebSocket that it is.
+    pub url: BackendUrl,
     /// The PROXY header that stands in front of it, if any.
     pub preface: Vec<u8>,
     /// Who does the TLS handshake, where there is one.
@@ -110,11 +108,17 @@ impl Target {
     async fn shake_hands(&self) -> Result<Connection, ProbeError> {
         let begun = Instant::now();
         let offered = [SUBPROTOCOL.to_owned()];
-        let Target { address, authority, path_and_query, preface, tls, token_file } = self;
-        let token_file = token_file.as_deref();
-        let wish = Wish { authority, path_and_query, subprotocols: &offered, token_file };
-        let dialled = dial_at(*address, &wish, preface, tls.as_deref());
-        let dialled = dialled.await.map_err(ProbeError::Dial)?;
+        let call = Call {
+            url: &self.url,
+            place: Place::At(self.address),
+            subprotocols: &offered,
+            token_file: self.token_file.as_deref(),
+            // What probes say is short, and no echo service hears it.
+            longest: 0,
+            preface: &self.preface,
+            tls: self.tls.as_deref(),
+        };
+        let dialled = dial(&call).await.map_err(ProbeError::Dial)?;
         if dialled.subprotocol.is_none() {
             return Err(ProbeError::NotNatpulse);
         }

@@ -6,18 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::config::Limits;
 use crate::limits::{Ceilings, Excess, Ledger, OfBridge};
+use crate::metrics::PlacesMetrics;
 
 /// Places for sessions, and what each address has of them.
 #[derive(Debug)]
 pub(super) struct Admission {
     inner: Mutex<Inner>,
-    pub(super) permits: Arc<Semaphore>,
+    places: PlacesMetrics,
     begun: Instant,
     /// When the log may speak of a limit again, in seconds since the beginning.
     quiet_until: AtomicU64,
@@ -38,13 +39,12 @@ pub(super) struct Ticket {
     displaced: Arc<Notify>,
 }
 
-/// A session's place, until it is dropped. In a box, because an idle session has one.
+/// A session's place, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     admission: Arc<Admission>,
     bridge: usize,
     address: Option<IpAddr>,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// Why a client gets no place.
@@ -75,32 +75,48 @@ pub(super) fn handshakes(limits: &Limits, descriptors: u64) -> usize {
     limits.handshakes.unwrap_or(usual as usize)
 }
 
+/// So many places for sessions and for handshakes, and what anyone may have of them; `prefixes` are the bits of an IPv4 and
+/// of an IPv6 address that name a network.
+pub(super) fn ceilings(limits: &Limits, sessions: usize, handshakes: usize, prefixes: (u8, u8)) -> Ceilings {
+    let part = |(of, from): (usize, usize)| (sessions / from * of).max(LEAST);
+    Ceilings {
+        sessions,
+        sessions_per_address: limits.sessions_per_address.unwrap_or_else(|| part(PART_OF_ADDRESS)),
+        sessions_per_network: limits.sessions_per_network.unwrap_or_else(|| part(PART_OF_NETWORK)),
+        handshakes,
+        handshakes_per_address: limits.handshakes_per_address.unwrap_or(handshakes.div_ceil(2)),
+        handshake_rate: limits.handshake_rate,
+        handshake_burst: limits.handshake_burst,
+        prefixes,
+    }
+}
+
 impl Admission {
-    /// So many places for sessions and for handshakes, and what these bridges may have of them.
-    pub(super) fn new(
-        limits: &Limits,
-        places: usize,
-        handshakes: usize,
-        prefixes: (u8, u8),
-        bridges: impl IntoIterator<Item = OfBridge>,
-    ) -> Arc<Admission> {
-        let part = |(of, from): (usize, usize)| (places / from * of).max(LEAST);
-        let ceilings = Ceilings {
-            sessions_per_address: limits.sessions_per_address.unwrap_or_else(|| part(PART_OF_ADDRESS)),
-            sessions_per_network: limits.sessions_per_network.unwrap_or_else(|| part(PART_OF_NETWORK)),
-            handshakes,
-            handshakes_per_address: limits.handshakes_per_address.unwrap_or(handshakes.div_ceil(2)),
-            handshake_rate: limits.handshake_rate,
-            handshake_burst: limits.handshake_burst,
-            prefixes,
-        };
-        let ledger = Ledger::new(ceilings, bridges);
+    /// Nothing is taken yet; what is will be told to `places`.
+    pub(super) fn new(ceilings: Ceilings, places: PlacesMetrics) -> Arc<Admission> {
+        places.limit(ceilings.sessions);
         Arc::new(Admission {
-            inner: Mutex::new(Inner { ledger, in_progress: HashMap::new() }),
-            permits: Arc::new(Semaphore::new(places)),
+            inner: Mutex::new(Inner { ledger: Ledger::new(ceilings), in_progress: HashMap::new() }),
+            places,
             begun: Instant::now(),
             quiet_until: AtomicU64::new(0),
         })
+    }
+
+    /// Goes by other ceilings from now on; who has more keeps it.
+    pub(super) fn set(&self, ceilings: Ceilings) {
+        self.places.limit(ceilings.sessions);
+        self.lock().ledger.set(ceilings);
+    }
+
+    /// Takes note of a bridge; returns its number.
+    pub(super) fn add(&self, ceilings: OfBridge) -> usize {
+        self.lock().ledger.add(ceilings)
+    }
+
+    /// Forgets a bridge.
+    pub(super) fn remove(&self, bridge: usize) {
+        self.lock().ledger.remove(bridge);
     }
 
     /// Whether an address may try, as far as it has not tried too often.
@@ -130,15 +146,11 @@ impl Admission {
     }
 
     /// A place on a bridge for a session of this address.
-    pub(super) fn open(
-        self: &Arc<Self>,
-        bridge: usize,
-        address: Option<IpAddr>,
-    ) -> Result<Box<Place>, NoPlace> {
-        let permit = self.permits.clone().try_acquire_owned().map_err(|_| NoPlace::Full)?;
+    pub(super) fn open(self: &Arc<Self>, bridge: usize, address: Option<IpAddr>) -> Result<Place, NoPlace> {
         let opened = self.lock().ledger.open(bridge, address);
         opened.map_err(|excess| self.turned_away(excess, address))?;
-        Ok(Box::new(Place { admission: self.clone(), bridge, address, _permit: permit }))
+        self.places.taken();
+        Ok(Place { admission: self.clone(), bridge, address })
     }
 
     /// Says in the log that a limit was reached, but not to everybody's weariness.
@@ -153,7 +165,7 @@ impl Admission {
             );
         }
         match excess {
-            Excess::Bridge => NoPlace::Full,
+            Excess::All | Excess::Bridge => NoPlace::Full,
             Excess::Address | Excess::Network | Excess::BridgeAddress | Excess::Rate => NoPlace::TooMany,
         }
     }
@@ -182,5 +194,6 @@ impl Drop for Ticket {
 impl Drop for Place {
     fn drop(&mut self) {
         self.admission.lock().ledger.close(self.bridge, self.address);
+        self.admission.places.left();
     }
 }

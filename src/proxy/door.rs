@@ -1,7 +1,6 @@
 //! A listening socket: who comes in, and what becomes of them.
 
 use std::future::poll_fn;
-use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,97 +9,63 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, warn};
+use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use super::Shared;
-use super::admission::{NoPlace, Place};
+use super::admission::NoPlace;
 use super::pass::Pass;
 use super::route::Route;
+use super::serve::OpenedSession;
 use crate::close::CloseReason;
 use crate::link::forwarded;
 use crate::link::proxy_protocol::Ends;
 use crate::link::tls::Acceptor;
 use crate::link::{
-    Answer, BackendUrl, Caller, ListenUrl, Listener, NotOpened, Opened, Refusal, Stream, Wanted, take_header,
-    upgrade,
+    Answer, Caller, ListenUrl, NotOpened, Opened, Refusal, Stream, Wanted, take_header, upgrade,
 };
 use crate::metrics::Handshake;
 use crate::probe;
-use crate::session::{Session, Term};
-
-/// How long accepting rests when descriptors have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a client whose session is not open yet is waited for when the drain begins.
-const LATECOMER: Duration = Duration::from_secs(1);
+use crate::session::Term;
 
 /// What both ends are told when the token of a client has expired.
 const EXPIRED: &str = "the token has expired";
-
-/// A session that can begin; boxed, because every async function that passes a value on holds a copy of it.
-struct OpenedSession {
-    /// The number of its route here.
-    route: usize,
-    /// The backend that was dialled.
-    own: Option<Arc<BackendUrl>>,
-    session: Box<Session>,
-    place: Box<Place>,
-}
 
 type Opening = Pin<Box<dyn Future<Output = Option<Admitted>> + Send>>;
 
 /// A client that was let in.
 enum Admitted {
-    Session(OpenedSession),
+    /// Boxed, because every async function that passes a value on holds a copy of it.
+    Session(Box<OpenedSession>),
     /// Another natpulse's probe, to be served.
     Probe(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
-/// A listening socket's bridges: one, or several that share a WebSocket address and differ by path.
+/// A listening socket's bridges: one, or several that share a WebSocket address and differ by path. After a reload there
+/// is another, and who came in by this one goes on.
 #[derive(Debug)]
 pub(super) struct Door {
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Vec<Arc<Route>>,
     pub(super) shared: Arc<Shared>,
     /// Who does the TLS handshakes, where there are any.
     pub(super) tls: Option<Arc<Acceptor>>,
+    pub(super) rules: Arc<Rules>,
+}
+
+/// What holds at all doors.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// How long a client may take until it has sent its request.
+    pub(super) handshake_timeout: Duration,
+    /// How long a client whose session is not open yet is waited for when the drain begins.
+    pub(super) latecomer: Duration,
+    /// The proxies that are believed when they say in an HTTP header whom they speak for.
+    pub(super) trusted_proxies: Vec<IpNet>,
 }
 
 impl Door {
-    /// Checks on a backend of one of the bridges, for as long as natpulse runs: until the last session has gone.
-    pub(super) async fn watch_backend(self: Arc<Self>, route: usize, backend: usize) {
-        self.routes[route].watch_backend(backend).await;
-    }
-
-    /// Accepts clients until the drain begins.
-    pub(super) async fn accept(self: Arc<Self>, listener: Listener) {
-        let metrics = self.routes[0].metrics();
-        let mut is_paused = false;
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = self.shared.drain.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok(stream) => {
-                    is_paused = false;
-                    self.clone().admit(stream);
-                }
-                // The client was gone before we came to it.
-                Err(error) if is_about_the_client(&error) => debug!(%error, "accept"),
-                Err(error) => {
-                    metrics.accept_error();
-                    if !std::mem::replace(&mut is_paused, true) {
-                        warn!(%error, "cannot accept; trying again");
-                    }
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
     /// Lets a client begin its handshake, and gives it a task.
-    fn admit(self: Arc<Self>, mut stream: Stream) {
+    pub(super) fn admit(self: Arc<Self>, mut stream: Stream) {
         let shared = self.shared.clone();
         let peer = stream.peer_address();
         // Who else it is that a proxy speaks for is known later.
@@ -108,7 +73,7 @@ impl Door {
         if address.is_none_or(|address| shared.admission.knock(address).is_ok()) {
             let pass = Pass::new(shared.admission.begin(address), address.is_some());
             let opening = self.clone().opening(stream, pass);
-            shared.tasks.spawn(self.serve(opening));
+            shared.tasks.spawn(serve(opening));
             return;
         }
         // To be told costs more than to be hung up on, so few are, rarely, and nobody who would have to be told over TLS.
@@ -134,18 +99,7 @@ impl Door {
     /// Whether a peer speaks for others, and will say for whom.
     fn is_proxy(&self, peer: IpAddr) -> bool {
         let is_named = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&peer));
-        is_named(&self.routes[0].bridge.listen.proxy_protocol) || is_named(&self.shared.trusted_proxies)
-    }
-
-    /// Serves one client from its first byte to its last.
-    async fn serve(self: Arc<Self>, opening: Opening) {
-        match opening.await {
-            Some(Admitted::Session(OpenedSession { route, own, mut session, place })) => {
-                self.shared.run(&mut session, &self.routes[route], own, &mut Some(place)).await;
-            }
-            Some(Admitted::Probe(probe)) => probe.await,
-            None => {}
-        }
+        is_named(&self.routes[0].bridge.listen.proxy_protocol) || is_named(&self.rules.trusted_proxies)
     }
 
     /// All that comes before a session. Boxed, because it needs far more memory than a session, and only for a moment.
@@ -153,7 +107,7 @@ impl Door {
         Box::pin(async move {
             let opening = async {
                 let begun = Instant::now();
-                let (stream, caller) = self.receive(stream).await?;
+                let (stream, caller) = self.receive(stream, begun).await?;
                 match self.routes[0].bridge.listen.url {
                     ListenUrl::Ws { .. } => self.handshake(stream, caller, begun, &pass).await,
                     ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => self.open(stream, &caller, &pass).await,
@@ -166,17 +120,24 @@ impl Door {
                     self.routes[0].metrics().handshake(Handshake::TimedOut);
                     None
                 }
-                () = self.shared.drain.cancelled() => timeout(LATECOMER, &mut opening).await.ok().flatten(),
+                () = self.shared.drain.cancelled() => timeout(self.rules.latecomer, &mut opening).await.ok().flatten(),
             }
         })
     }
 
-    /// What precedes everything that a client says of itself; `None` where that is wrong, and the connection closed.
-    async fn receive(&self, mut stream: Stream) -> Option<(Stream, Caller)> {
+    /// What is left of the handshake timeout, which is one for all that comes before a session, to a client who connected
+    /// at `begun`.
+    fn patience(&self, begun: Instant) -> Duration {
+        self.rules.handshake_timeout.saturating_sub(begun.elapsed())
+    }
+
+    /// What precedes everything that a client, who connected at `begun`, says of itself; `None` where that is wrong, and
+    /// the connection closed.
+    async fn receive(&self, mut stream: Stream, begun: Instant) -> Option<(Stream, Caller)> {
         let mut caller = Caller::of(&stream, self.shared.sessions.number());
         let proxies = &self.routes[0].bridge.listen.proxy_protocol;
         if !proxies.is_empty()
-            && let Err(result) = self.take_header(&mut stream, proxies, &mut caller).await
+            && let Err(result) = self.take_header(&mut stream, proxies, &mut caller, begun).await
         {
             debug!(?result, "no PROXY header");
             self.routes[0].metrics().handshake(result);
@@ -186,9 +147,9 @@ impl Door {
             return Some((stream, caller));
         };
         // In a box, because it needs more memory than all else here.
-        let result = match timeout(self.shared.handshake_timeout, Box::pin(tls.accept(stream))).await {
-            Ok(Ok((stream, secured))) => {
-                caller.secured = secured.map(Box::new);
+        let result = match timeout(self.patience(begun), Box::pin(tls.accept(stream))).await {
+            Ok(Ok(stream)) => {
+                caller.secured = stream.secured();
                 return Some((stream, caller));
             }
             Ok(Err(error)) => {
@@ -207,12 +168,13 @@ impl Door {
         stream: &mut Stream,
         proxies: &[IpNet],
         caller: &mut Caller,
+        begun: Instant,
     ) -> Result<(), Handshake> {
         let peer = caller.address.map(|peer| peer.ip().to_canonical());
         if !peer.is_some_and(|peer| proxies.iter().any(|network| network.contains(&peer))) {
             return Err(Handshake::Untrusted);
         }
-        match timeout(self.shared.handshake_timeout, take_header(stream)).await {
+        match timeout(self.patience(begun), take_header(stream)).await {
             Err(_) => Err(Handshake::TimedOut),
             Ok(Err(error)) => {
                 debug!(?error, "a PROXY header that cannot be read");
@@ -230,7 +192,7 @@ impl Door {
 
     /// A byte stream is a session as soon as its backend is there.
     async fn open(&self, stream: Stream, caller: &Caller, pass: &Pass) -> Option<Admitted> {
-        let route = &self.routes[0];
+        let route = self.routes[0].clone();
         let begun = Instant::now();
         if !route.entry.admits(caller) {
             route.metrics().handshake(Handshake::AddressDenied);
@@ -244,12 +206,15 @@ impl Door {
             });
             return None;
         }
-        match route.dial(None, &route.bridge.subprotocols, caller).await {
+        let introduction = route.introduction(caller);
+        match route.dial(None, &route.bridge.subprotocols, &introduction).await {
             Ok(dialled) => {
                 route.metrics().accepted(begun.elapsed());
                 let own = dialled.own.clone();
-                let session = Box::new(route.session(stream, caller, &[], dialled, waker().await));
-                Some(Admitted::Session(OpenedSession { route: 0, own, session, place: pass.place()? }))
+                let session = route.session(stream, caller, &[], dialled, waker().await);
+                let place = Some(pass.place()?);
+                let opened = OpenedSession { route, own, introduction, session, place };
+                Some(Admitted::Session(Box::new(opened)))
             }
             Err(_) => {
                 route.metrics().handshake(Handshake::BackendFailed);
@@ -272,9 +237,7 @@ impl Door {
         let known = OnceLock::new();
         let decide = async |wanted: Wanted| {
             let found = match caller.address {
-                Some(peer) => {
-                    forwarded::client(&wanted.headers, peer, &self.shared.trusted_proxies).map(Some)
-                }
+                Some(peer) => forwarded::client(&wanted.headers, peer, &self.rules.trusted_proxies).map(Some),
                 None => Ok(None),
             };
             let caller = match found {
@@ -292,9 +255,7 @@ impl Door {
             let take_place = |is_probe| self.take_place(is_probe, route, caller, pass);
             route.answer(index, wanted, caller, take_place).await
         };
-        let Shared { handshake_timeout, instance, .. } = *self.shared;
-        let patience = handshake_timeout.saturating_sub(begun.elapsed());
-        let upgraded = upgrade(stream, patience, instance, decide).await;
+        let upgraded = upgrade(stream, self.patience(begun), self.shared.instance, decide).await;
         let caller = known.get().unwrap_or(&caller);
         // What asked for no bridge is counted with the first one of its address.
         let metrics = self.routes[asked.into_inner() as usize].metrics();
@@ -302,12 +263,15 @@ impl Door {
             Ok(Opened { stream, early, route, dialled: Some(dialled), until }) => {
                 metrics.accepted(begun.elapsed());
                 let own = dialled.own.clone();
-                let mut session = self.routes[route].session(stream, caller, &early, dialled, waker().await);
+                let route = self.routes[route].clone();
+                let mut session = route.session(stream, caller, &early, dialled, waker().await);
                 if let Some(until) = until {
                     session.limit(Term { until, reason: CloseReason::Expired, words: EXPIRED });
                 }
-                let (session, place) = (Box::new(session), pass.place()?);
-                return Some(Admitted::Session(OpenedSession { route, own, session, place }));
+                // The backend of a WebSocket's client is never replaced.
+                let (introduction, place) = (Box::default(), Some(pass.place()?));
+                let opened = OpenedSession { route, own, introduction, session, place };
+                return Some(Admitted::Session(Box::new(opened)));
             }
             Ok(Opened { stream, early, route, dialled: None, .. }) => {
                 metrics.handshake(Handshake::Probe);
@@ -332,8 +296,9 @@ impl Door {
 
     /// Finds a place for a client that may come in.
     fn take_place(&self, is_probe: bool, route: &Route, caller: &Caller, pass: &Pass) -> Result<(), Refusal> {
-        let is_full = is_probe && self.shared.probes.available_permits() == 0;
-        if is_full || self.shared.drain.is_cancelled() {
+        // A client that was accepted before the drain began is served; a probe comes back.
+        let is_unavailable = self.shared.drain.is_cancelled() || self.shared.probes.available_permits() == 0;
+        if is_probe && is_unavailable {
             return Err(Refusal::Unavailable);
         }
         // A probe is no session, and takes nobody's place.
@@ -359,7 +324,8 @@ impl Door {
     /// `*` and fits best.
     /// Where one has files to show, a plain GET is for these, unless its path is that of a demo.
     fn find(&self, wanted: &Wanted) -> Option<usize> {
-        let fit = |(index, route): (usize, &Route)| Some((route.path.as_ref()?.fit(&wanted.path)?.0, index));
+        let fit =
+            |(index, route): (usize, &Arc<Route>)| Some((route.path.as_ref()?.fit(&wanted.path)?.0, index));
         let best = self.routes.iter().enumerate().filter_map(fit).max_by_key(|(fit, _)| *fit);
         let best = best.map(|(_, index)| index);
         let is_demo = best.is_some_and(|index| self.routes[index].bridge.demo);
@@ -368,13 +334,16 @@ impl Door {
     }
 }
 
+/// Serves one client from its first byte to its last.
+async fn serve(opening: Opening) {
+    match opening.await {
+        Some(Admitted::Session(opened)) => opened.run().await,
+        Some(Admitted::Probe(probe)) => probe.await,
+        None => {}
+    }
+}
+
 /// What wakes the task that this is called in.
 async fn waker() -> Waker {
     poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
-}
-
-/// Errors of accept(2) that concern one connection only.
-fn is_about_the_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
 }

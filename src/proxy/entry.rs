@@ -1,65 +1,62 @@
-//! The way into a bridge: asks its gate, and tells the log whom it turned away. Its files of tokens and keys are read
-//! again when they change.
+//! The way into a bridge: asks its gate, and tells the log whom it turned away.
 
-use std::fs::metadata;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::header::ORIGIN;
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tokio::time::Instant;
+use tracing::{debug, warn};
 
 use crate::config::{self, Access};
 use crate::gate::{Bearer, Denial, Gate, Visitor, without_tokens};
 use crate::link::{Caller, Refusal, Wanted};
 use crate::networks::now;
+use crate::watched::Watched;
 
 /// How often the log says at most that a page was turned away: whoever asks can ask a thousand times a second.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// As much of an Origin header as is worth a log line, in bytes.
 const LONGEST_ORIGIN: usize = 200;
-/// How often it is looked whether a file has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A bridge's gate.
 #[derive(Debug)]
 pub(super) struct Entry {
     bridge: String,
     gate: Gate,
-    bearer: Option<Arc<Kept>>,
+    tokens: Option<Arc<Tokens>>,
     begun: Instant,
     /// When the log may say again that a page was turned away, in seconds since the beginning.
     quiet_until: AtomicU64,
 }
 
-/// Which tokens are asked for, and what was last read of that.
+/// Which tokens are asked for, in files of tokens and keys that can be read again.
 #[derive(Debug)]
-struct Kept {
-    bridge: String,
-    files: config::Bearer,
-    /// `None` while nothing could be read: then nobody has a token that is valid.
-    read: RwLock<Option<Arc<Bearer>>>,
+pub(super) struct Tokens {
+    settings: config::Bearer,
+    read: Watched<Bearer>,
 }
 
-/// What tells one version of a file from the next.
-type Version = Option<(SystemTime, u64, u64)>;
-
 impl Entry {
-    pub(super) fn new(bridge: &str, access: &Access) -> Entry {
+    /// Reads the files of tokens and keys. Blocks.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(super) fn new(bridge: &str, access: &Access) -> Result<Entry, String> {
         let Access { origins, addresses, bearer } = access.clone();
-        let kept = |files| Kept { bridge: bridge.to_owned(), files, read: RwLock::new(None) };
-        let bearer = bearer.map(kept).inspect(Kept::read_again);
-        Entry {
+        Ok(Entry {
             bridge: bridge.to_owned(),
             gate: Gate::new(origins, addresses),
-            bearer: bearer.map(Arc::new),
+            tokens: bearer.map(Tokens::new).transpose()?.map(Arc::new),
             begun: Instant::now(),
             quiet_until: AtomicU64::new(0),
-        }
+        })
+    }
+
+    /// Which tokens are asked for, if any.
+    pub(super) fn tokens(&self) -> Option<&Arc<Tokens>> {
+        self.tokens.as_ref()
     }
 
     /// Whether a client with this address may come in, as far as that decides.
@@ -75,41 +72,17 @@ impl Entry {
             query: wanted.query.as_deref(),
             is_tls: caller.secured.is_some(),
         };
-        let bearer = self.bearer.as_ref().map(|kept| kept.current());
+        let bearer = self.tokens.as_ref().map(|tokens| tokens.read.current());
         let now = now();
-        let looked = match &bearer {
-            None => self.gate.look(&visitor, None, now),
-            Some(Some(bearer)) => self.gate.look(&visitor, Some(bearer), now),
-            Some(None) => Err(Denial::BadToken("its file could not be read")),
-        };
-        let until = looked.map_err(|denial| self.turn_away(denial, wanted, caller))?;
+        let until = self.gate.look(&visitor, bearer.as_deref(), now);
+        let until = until.map_err(|denial| self.turn_away(denial, wanted, caller))?;
         // What lasts longer than can be counted has no end.
         Ok(until.and_then(|until| Instant::now().checked_add(until.saturating_sub(now))))
     }
 
     /// What a client offers beside its token, and what it is to be answered if nobody chooses any of that.
     pub(super) fn offered(&self, offered: Vec<String>) -> (Vec<String>, Option<String>) {
-        if self.bearer.is_some() { without_tokens(offered) } else { (offered, None) }
-    }
-
-    /// Reads the files again when they change, until the drain begins; nothing where there are none.
-    pub(super) fn watch(&self, drain: CancellationToken) -> Option<impl Future<Output = ()> + 'static> {
-        let kept = self.bearer.clone()?;
-        Some(async move {
-            let mut versions = kept.versions();
-            while timeout(LOOK_EVERY, drain.cancelled()).await.is_err() {
-                let (kept, seen) = (kept.clone(), versions.clone());
-                // Disks block, and a network's longer than others.
-                let looking = tokio::task::spawn_blocking(move || {
-                    let now = kept.versions();
-                    if now != seen {
-                        kept.read_again();
-                    }
-                    now
-                });
-                versions = looking.await.unwrap_or(versions);
-            }
-        })
+        if self.tokens.is_some() { without_tokens(offered) } else { (offered, None) }
     }
 
     fn turn_away(&self, denial: Denial, wanted: &Wanted, caller: &Caller) -> Refusal {
@@ -143,30 +116,22 @@ impl Entry {
     }
 }
 
-impl Kept {
-    fn current(&self) -> Option<Arc<Bearer>> {
-        self.read.read().unwrap_or_else(PoisonError::into_inner).clone()
+impl Tokens {
+    fn new(settings: config::Bearer) -> Result<Tokens, String> {
+        let read = Watched::new(settings.files().map(Path::to_owned).collect(), || settings.load())?;
+        Ok(Tokens { settings, read })
     }
 
-    fn versions(&self) -> Vec<Version> {
-        self.files.files().map(version).collect()
+    /// Whether the files were of no use when they were last read.
+    pub(super) fn is_stale(&self) -> bool {
+        self.read.is_stale()
     }
 
-    /// Takes what the files hold now; what is wrong with them is told, and then what was read before holds.
-    fn read_again(&self) {
-        match self.files.load() {
-            Ok(bearer) => {
-                let mut read = self.read.write().unwrap_or_else(PoisonError::into_inner);
-                if read.replace(Arc::new(bearer)).is_some() {
-                    info!(bridge = self.bridge, "tokens and keys were read again");
-                }
-            }
-            Err(error) => warn!(bridge = self.bridge, error, "tokens and keys stay as they were"),
-        }
+    /// Reads the files again if they have changed, or at once; returns whether it did. Blocks.
+    ///
+    /// # Errors
+    /// What is wrong with them; then what was read before holds.
+    pub(super) fn reload(&self, at_once: bool) -> Result<bool, String> {
+        self.read.reload(at_once, || self.settings.load())
     }
-}
-
-fn version(file: &Path) -> Version {
-    let file = metadata(file).ok()?;
-    Some((file.modified().ok()?, file.len(), file.ino()))
 }

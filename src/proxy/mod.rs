@@ -1,44 +1,42 @@
-//! The proxy: binds what the config names, accepts clients, gives each a task, and lets them go.
+//! The proxy: binds what the config names, accepts clients, gives each a task, and lets them go. The config may change
+//! while it runs.
 
+mod accept;
 mod admission;
 mod backends;
 mod door;
 mod entry;
-mod keyring;
+mod files;
 mod pass;
 mod redial;
+mod reload;
 mod route;
 mod school;
+mod serve;
 mod token_file;
 mod web;
 
-use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use crate::close::{Party, Severity};
-use crate::config::{Bridge, Config, Server};
+use crate::config::{Config, Limits, Server};
 use crate::events::Queue;
-use crate::limits::OfBridge;
-use crate::link::{BackendUrl, ListenUrl, Listener};
+use crate::limits::Ceilings;
+use crate::link::Inherited;
 use crate::metrics::Metrics;
-use crate::networks::Networks;
-use crate::probe::{self, Instance};
-use crate::session::{Budget, Ended, Session};
-use crate::sessions::{self, Sessions};
-use admission::{Admission, Place};
-use door::Door;
-use keyring::Keyring;
-use redial::Redial;
-use route::Route;
+use crate::probe::Instance;
+use crate::session::Budget;
+use crate::sessions::{Changes, Sessions};
+use admission::Admission;
+use files::Files;
+use reload::Socket;
 use school::School;
 
 /// Descriptors that sessions leave to listeners, the admin port, the runtime and refusals under way.
@@ -54,321 +52,221 @@ const REFUSALS: usize = 32;
 /// The part of the drain window within which clients are asked to leave; the rest is for their goodbyes.
 const DRAIN_SPREAD: f32 = 0.75;
 
+/// How long a client whose session is not open yet is waited for when the drain begins: whoever was accepted counts on
+/// being served, and may be a second away. It is as long as handshakes may take unless the config says otherwise.
+const LATECOMER: Duration = Duration::from_secs(5);
+/// The part of the drain window that they may take, at the most.
+const LATECOMER_PART: u32 = 4;
+
 /// How often, in seconds, all networks are looked at for the metrics: as often as they are usually scraped.
 const SURVEY_SECONDS: u32 = 15;
 
 /// How often what was learned about networks is written down: a crash loses no more.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
 
-/// A proxy that has bound its sockets and is ready to run.
+/// A proxy that has bound its sockets.
 #[derive(Debug)]
 pub struct Proxy {
-    doors: Vec<(Listener, Arc<Door>)>,
     shared: Arc<Shared>,
-    school: Arc<School>,
-    keyring: Keyring,
+    sockets: Vec<Socket>,
+    /// Whether clients are accepted.
+    is_started: bool,
+    /// Open until the drain begins, so that whoever comes is not queued for nobody afterwards.
+    inherited: Inherited,
+    descriptors: Descriptors,
     drain_window: Duration,
 }
 
-/// What all doors have in common.
+/// What all bridges have in common, for as long as natpulse runs.
 #[derive(Debug)]
 struct Shared {
     drain: CancellationToken,
-    handshake_timeout: Duration,
+    /// Within which part of a drain clients are asked to leave, in milliseconds.
+    drain_spread: Arc<AtomicU64>,
     tasks: TaskTracker,
     admission: Arc<Admission>,
-    trusted_proxies: Vec<IpNet>,
     budget: Arc<Budget>,
     refusals: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     instance: Instance,
     sessions: Arc<Sessions>,
     metrics: Metrics,
+    school: School,
+    files: Arc<Files>,
 }
 
-/// A socket that could not be bound.
-#[derive(Debug)]
-pub struct BindError {
-    /// What was to be bound.
-    pub url: String,
-    /// Why it was not.
-    pub error: io::Error,
+/// What the process may have open, and what does not change of how that is shared out.
+#[derive(Clone, Copy, Debug)]
+struct Descriptors {
+    all: u64,
+    probes: u64,
+    /// Bits of an IPv4 and of an IPv6 address that name a network.
+    prefixes: (u8, u8),
 }
-
-impl std::fmt::Display for BindError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "cannot listen on {}: {}", self.url, self.error)
-    }
-}
-
-impl std::error::Error for BindError {}
 
 impl Proxy {
-    /// Binds every listening socket of the config. `descriptors` is how many the process may have open; what happens to
-    /// sessions is pushed to `events`.
+    /// Binds every listening socket of the config, but for those that are `inherited`. `descriptors` is how many the
+    /// process may have open; what happens to sessions is pushed to `events`. Blocks while files are read.
     ///
     /// # Errors
-    /// The first socket that could not be bound.
+    /// The sockets that could not be bound, and the files that are of no use.
     pub async fn bind(
         config: Config,
         metrics: &Metrics,
         events: Option<Queue>,
+        inherited: Inherited,
         descriptors: u64,
-    ) -> Result<Proxy, BindError> {
-        let Server { drain_window, max_sessions, handshake_timeout } = config.server;
-        let probes = (descriptors / DESCRIPTORS_PER_PROBE).clamp(PROBES.0, PROBES.1);
-        let handshakes = admission::handshakes(&config.limits, descriptors);
-        let taken = RESERVED_DESCRIPTORS + probes + handshakes as u64;
-        let affordable = descriptors.saturating_sub(taken) / DESCRIPTORS_PER_SESSION;
-        let affordable = usize::try_from(affordable).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
-        let sessions = max_sessions.map_or(affordable, |sessions| sessions.min(affordable));
-        if max_sessions.is_some_and(|wanted| wanted > sessions) {
-            warn!(sessions, descriptors, "max_sessions is cut to what the descriptor limit allows");
-        }
-        let groups = by_address(config.bridges);
-        let of_bridge = |bridge: &Bridge| OfBridge {
-            sessions: bridge.limits.sessions,
-            sessions_per_address: bridge.limits.sessions_per_address,
+    ) -> Result<Proxy, Vec<String>> {
+        let descriptors = Descriptors {
+            all: descriptors,
+            probes: (descriptors / DESCRIPTORS_PER_PROBE).clamp(PROBES.0, PROBES.1),
+            prefixes: (config.networks.ipv4_prefix, config.networks.ipv6_prefix),
         };
-        let of_bridges = groups.iter().flatten().map(of_bridge);
-        let prefixes = (config.networks.ipv4_prefix, config.networks.ipv6_prefix);
+        let ceilings = descriptors.ceilings(&config.server, &config.limits);
         let shared = Arc::new(Shared {
             drain: CancellationToken::new(),
-            handshake_timeout,
+            drain_spread: Arc::default(),
             tasks: TaskTracker::new(),
-            admission: Admission::new(&config.limits, sessions, handshakes, prefixes, of_bridges),
-            trusted_proxies: config.trusted_proxies,
+            admission: Admission::new(ceilings, metrics.places()),
             budget: Arc::new(Budget::new(config.limits.buffered)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
-            probes: Arc::new(Semaphore::new(probes as usize)),
+            probes: Arc::new(Semaphore::new(descriptors.probes as usize)),
             instance: Instance(rand::random()),
             sessions: Arc::new(Sessions::new(events)),
             metrics: metrics.clone(),
+            school: School::new(config.networks.clone()),
+            files: Arc::new(Files::new(metrics.clone())),
         });
-        metrics.watch_permits(&shared.admission.permits, sessions);
-        let mut school = School::new(config.networks);
-        let mut keyring = Keyring::default();
-        let (mut doors, mut number) = (Vec::new(), 0);
-        for bridges in groups {
-            let url = bridges[0].listen.url.clone();
-            let listener = listen(&url).await.map_err(|error| BindError { url: url.to_string(), error })?;
-            let spread = drain_window.mul_f32(DRAIN_SPREAD);
-            let tls = keyring.acceptor(&bridges[0])?;
-            let route = |bridge: Bridge| {
-                let connector = keyring.connector(&bridge)?;
-                let upkeep = [Party::Client, Party::Backend].map(|party| {
-                    let end = match party {
-                        Party::Client => &bridge.listen.heartbeat,
-                        Party::Backend => &bridge.backend.heartbeat,
-                    };
-                    school.upkeep(&bridge.name, party, end, metrics.side(&bridge.name, party))
-                });
-                let listen = bound_url(&bridge.listen.url, &listener);
-                number += 1;
-                Ok(Route::new(number - 1, bridge, &listen, &shared, spread, connector, upkeep))
-            };
-            let routes: Vec<_> = bridges.into_iter().map(route).collect::<Result<_, _>>()?;
-            for Route { names, .. } in &routes {
-                info!(bridge = &*names.name, listen = names.listen, backend = names.backend, "listening");
-            }
-            doors.push((listener, Arc::new(Door { routes, shared: shared.clone(), tls })));
+        let drain_window = config.server.drain_window;
+        let (sockets, is_started) = (Vec::new(), false);
+        let mut proxy = Proxy { shared, sockets, is_started, inherited, descriptors, drain_window };
+        proxy.apply(config).await?;
+        for unnamed in proxy.inherited.unnamed() {
+            warn!(listen = unnamed, "an inherited socket that no listener of the config names serves nobody");
         }
         // Whoever looks before the first session has opened finds what an earlier run has left.
-        school.count(metrics);
-        Ok(Proxy { doors, shared, school: Arc::new(school), keyring, drain_window })
+        proxy.shared.school.count(metrics);
+        Ok(proxy)
     }
 
-    /// A token that is cancelled when the proxy begins to drain.
+    /// A token that is cancelled when the proxy is to drain.
     pub fn drain_token(&self) -> CancellationToken {
         self.shared.drain.clone()
     }
 
-    /// The sessions that will open.
+    /// How long the drain may take.
+    pub fn drain_window(&self) -> Duration {
+        self.drain_window
+    }
+
+    /// The sessions that will open, and the bridges.
     pub fn sessions(&self) -> Arc<Sessions> {
         self.shared.sessions.clone()
     }
 
-    /// The bridges, by their names.
-    pub fn bridges(&self) -> Vec<Arc<sessions::Bridge>> {
-        self.doors.iter().flat_map(|(_, door)| &door.routes).map(|route| route.names.clone()).collect()
+    /// Accepts clients from now on.
+    pub fn start(&mut self) {
+        self.is_started = true;
+        self.open_doors();
+        tokio::spawn(watch(self.shared.clone()));
+        tokio::spawn(keep(self.shared.clone()));
+        tokio::spawn(self.shared.files.clone().watch());
     }
 
-    /// Every table of networks, with the side that it is about.
-    pub fn networks(&self) -> Vec<(Party, Arc<Networks>)> {
-        self.school.tables()
+    /// Goes on with another config: new bridges begin, those that are there no more are drained, and those that are as
+    /// they were notice nothing. A bridge that is changed serves new clients in the new way, and the sessions it has in
+    /// the old one. Of the config, `admin`, `networks`, `events` and `log` are not looked at. Blocks while files are read.
+    ///
+    /// # Errors
+    /// All that stands against it; then nothing has changed.
+    pub async fn reload(&mut self, config: Config) -> Result<Changes, Vec<String>> {
+        let changes = self.apply(config).await;
+        self.read_files(changes.is_ok());
+        self.shared.school.forget();
+        changes
     }
 
-    /// Accepts clients from now on, and serves until the drain token is cancelled and the last session has gone, or the
-    /// drain window has passed; comes out with the number of sessions that were still there.
-    pub fn run(self) -> impl Future<Output = usize> {
-        let Proxy { doors, shared, school, keyring, drain_window } = self;
-        for (listener, door) in doors {
-            for (route, bridge) in door.routes.iter().enumerate() {
-                for backend in 0..bridge.checked() {
-                    tokio::spawn(door.clone().watch_backend(route, backend));
-                }
-                if let Some(watching) = bridge.entry.watch(shared.drain.clone()) {
-                    tokio::spawn(watching);
-                }
-            }
-            shared.tasks.spawn(door.accept(listener));
+    /// Reads all files again that belong to bridges: certificates, keys and tokens. `is_config_of_use` says whether the
+    /// config was when it was last read, for the metrics. Blocks.
+    pub fn read_files(&self, is_config_of_use: bool) {
+        self.shared.files.config_read(is_config_of_use);
+    }
+
+    /// Whether the config was of no use when it was last read.
+    pub fn is_config_stale(&self) -> bool {
+        self.shared.files.is_config_stale()
+    }
+
+    /// Drains: waits until the last session has gone, or the drain window has passed. Comes out with the number of sessions
+    /// that were still there.
+    pub async fn drained(self) -> usize {
+        let Proxy { shared, inherited, drain_window, .. } = self;
+        drop(inherited);
+        shared.drain.cancel();
+        shared.tasks.close();
+        let begun = Instant::now();
+        info!(tasks = shared.tasks.len(), window_s = drain_window.as_secs_f32(), "draining");
+        let all_gone = timeout(drain_window, shared.tasks.wait()).await.is_ok();
+        let left = shared.tasks.len();
+        save(&shared).await;
+        match all_gone {
+            true => info!(took_s = begun.elapsed().as_secs_f32(), "drained"),
+            false => warn!(left, "the drain window is over; what is left is cut off"),
         }
-        tokio::spawn(watch(shared.clone(), school.clone()));
-        let watching = keyring.watch(shared.metrics.clone(), shared.drain.clone());
-        tokio::spawn(async move {
-            if let Err(error) = watching.await {
-                warn!(%error, "certificates are not read again: no SIGHUP");
-            }
-        });
-        async move {
-            while timeout(SAVE_EVERY, shared.drain.cancelled()).await.is_err() {
-                save(&school).await;
-            }
-            shared.tasks.close();
-            let begun = Instant::now();
-            info!(tasks = shared.tasks.len(), window_s = drain_window.as_secs_f32(), "draining");
-            let all_gone = timeout(drain_window, shared.tasks.wait()).await.is_ok();
-            let left = shared.tasks.len();
-            save(&school).await;
-            match all_gone {
-                true => info!(took_s = begun.elapsed().as_secs_f32(), "drained"),
-                false => warn!(left, "the drain window is over; what is left is cut off"),
-            }
-            left
+        left
+    }
+}
+
+impl Descriptors {
+    /// How much anyone may take.
+    fn ceilings(&self, server: &Server, limits: &Limits) -> Ceilings {
+        let handshakes = admission::handshakes(limits, self.all);
+        let taken = RESERVED_DESCRIPTORS + self.probes + handshakes as u64;
+        let affordable = self.all.saturating_sub(taken) / DESCRIPTORS_PER_SESSION;
+        let affordable = usize::try_from(affordable).unwrap_or(usize::MAX).max(1);
+        let sessions = server.max_sessions.map_or(affordable, |sessions| sessions.min(affordable));
+        if server.max_sessions.is_some_and(|wanted| wanted > sessions) {
+            warn!(
+                sessions,
+                descriptors = self.all,
+                "max_sessions is cut to what the descriptor limit allows"
+            );
         }
+        admission::ceilings(limits, sessions, handshakes, self.prefixes)
+    }
+}
+
+impl Shared {
+    /// Within which time clients are asked to leave from now on, when there are so many seconds for a drain.
+    fn spread_over(&self, drain_window: Duration) {
+        let spread = drain_window.mul_f32(DRAIN_SPREAD).as_millis();
+        self.drain_spread.store(u64::try_from(spread).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
 /// Measures once a second how late the runtime's timers are, and now and then what is known of networks.
-async fn watch(shared: Arc<Shared>, school: Arc<School>) {
+async fn watch(shared: Arc<Shared>) {
     loop {
         for _ in 0..SURVEY_SECONDS {
             let due = Instant::now() + Duration::from_secs(1);
             sleep_until(due).await;
             shared.metrics.lag(due.elapsed());
         }
-        school.count(&shared.metrics);
+        shared.school.count(&shared.metrics);
+    }
+}
+
+/// Writes down now and then what was learned.
+async fn keep(shared: Arc<Shared>) {
+    loop {
+        sleep(SAVE_EVERY).await;
+        save(&shared).await;
     }
 }
 
 /// Writes down what was learned, without holding up anyone.
-async fn save(school: &Arc<School>) {
-    let school = school.clone();
+async fn save(shared: &Arc<Shared>) {
+    let shared = shared.clone();
     // Whatever keeps it from being written was logged.
-    let _ = tokio::task::spawn_blocking(move || school.save()).await;
-}
-
-/// Bridges that share a WebSocket address, and each of the others by itself.
-fn by_address(bridges: Vec<Bridge>) -> Vec<Vec<Bridge>> {
-    let mut groups: Vec<Vec<Bridge>> = Vec::new();
-    let mut shared_addresses = HashMap::new();
-    for bridge in bridges {
-        match bridge.listen.url {
-            ListenUrl::Ws { address, .. } => {
-                let group = *shared_addresses.entry(address).or_insert(groups.len());
-                match groups.get_mut(group) {
-                    Some(group) => group.push(bridge),
-                    None => groups.push(vec![bridge]),
-                }
-            }
-            ListenUrl::Tcp { .. } | ListenUrl::Unix(_) => groups.push(vec![bridge]),
-        }
-    }
-    groups
-}
-
-async fn listen(url: &ListenUrl) -> io::Result<Listener> {
-    match url {
-        ListenUrl::Ws { address, .. } | ListenUrl::Tcp { address, .. } => Listener::tcp(*address),
-        ListenUrl::Unix(path) => Listener::unix(path).await,
-    }
-}
-
-/// The URL with the port that was really bound.
-fn bound_url(url: &ListenUrl, listener: &Listener) -> ListenUrl {
-    match (url.clone(), listener.tcp_address()) {
-        (ListenUrl::Ws { path, is_tls, .. }, Some(address)) => ListenUrl::Ws { address, path, is_tls },
-        (ListenUrl::Tcp { is_tls, .. }, Some(address)) => ListenUrl::Tcp { address, is_tls },
-        (url, _) => url,
-    }
-}
-
-impl Shared {
-    /// Sees to the network of a session's backend being probed, where that is to be done and nobody does it yet.
-    fn watch(&self, route: &Route, own: &Option<Arc<BackendUrl>>, session: &Session) {
-        let prober = own.as_ref().and_then(|own| route.prober(own, session, &self.metrics));
-        if let Some(prober) = prober {
-            self.tasks.spawn(probe::watch(prober, route.bridge.name.clone(), self.drain.clone()));
-        }
-    }
-
-    /// Runs a session, and tells the log and the metrics about it.
-    async fn run(
-        &self,
-        session: &mut Session,
-        route: &Route,
-        mut own: Option<Arc<BackendUrl>>,
-        place: &mut Option<Box<Place>>,
-    ) {
-        let number = session.record().number();
-        let active = route.metrics().open();
-        let listed = self.sessions.open(session.record(), || session.network(Party::Client));
-        // How it went is told in one line, at its end.
-        debug!(bridge = route.bridge.name, session = number, "session opened");
-        self.watch(route, &own, session);
-        let mut redial = None;
-        let outcome = loop {
-            match session.run(&self.drain).await {
-                Ended::For(outcome) => break outcome,
-                Ended::Backend(reason) => {
-                    warn!(
-                        bridge = route.bridge.name,
-                        session = number,
-                        reason = reason.label(),
-                        "dialling again"
-                    );
-                }
-            }
-            let redial = redial.get_or_insert_with(|| Box::new(Redial::new(session.begun())));
-            // Boxed, because a handshake needs far more memory than a session, and only for a moment.
-            let dialled = Box::pin(redial.dial(route, &own, session, &self.drain)).await;
-            route.metrics().reconnected(dialled.is_some());
-            match dialled {
-                Some(dialled) => {
-                    info!(bridge = route.bridge.name, session = number, "the backend is back");
-                    let is_natpulse = dialled.is_natpulse;
-                    own.clone_from(&dialled.own);
-                    session.resume(route.backend_side(dialled), is_natpulse);
-                    self.watch(route, &own, session);
-                }
-                None => session.give_up(),
-            }
-        };
-        active.close(outcome.reason, session.begun().elapsed());
-        drop(listed);
-        // Whoever reads that a session has ended may count on its place.
-        drop(place.take());
-        let bridge = route.bridge.name.as_str();
-        let [up, down] = [Party::Client, Party::Backend].map(|from| session.record().crossed(from));
-        macro_rules! closed {
-            ($level:ident) => {
-                $level!(
-                    bridge,
-                    session = number,
-                    reason = outcome.reason.label(),
-                    detail = outcome.detail,
-                    uplink_messages = up.messages(),
-                    uplink_bytes = up.bytes(),
-                    downlink_messages = down.messages(),
-                    downlink_bytes = down.bytes(),
-                    duration_ms = session.begun().elapsed().as_millis() as u64,
-                    "session closed"
-                )
-            };
-        }
-        match outcome.reason.severity() {
-            Severity::Info => closed!(info),
-            Severity::Warn => closed!(warn),
-        }
-    }
+    let _ = tokio::task::spawn_blocking(move || shared.school.save()).await;
 }

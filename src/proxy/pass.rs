@@ -24,7 +24,7 @@ enum Held {
     /// It is in progress.
     Ticket(#[expect(dead_code, reason = "it counts for as long as it is held")] Ticket),
     /// It is let in.
-    Place(Box<Place>),
+    Place(Place),
 }
 
 impl Pass {
@@ -63,7 +63,7 @@ impl Pass {
     }
 
     /// The place, if there is one.
-    pub(super) fn place(&self) -> Option<Box<Place>> {
+    pub(super) fn place(&self) -> Option<Place> {
         match std::mem::replace(&mut *self.lock(), Held::Nothing) {
             Held::Place(place) => Some(place),
             Held::Nothing | Held::Ticket(_) => None,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::route::Route;
 use crate::link::{BackendUrl, Dialled};
@@ -34,14 +33,14 @@ impl Redial {
         Redial { pause: Duration::ZERO, since }
     }
 
-    /// Dials `own`, and others where there are several, until a backend answers; `None` when the client has left, natpulse
-    /// is leaving or somebody wants the session closed.
+    /// Dials `own`, and others where there are several, with the first connection's introduction, until a backend answers;
+    /// `None` when the client has left, its bridge is draining or somebody wants the session closed.
     pub(super) async fn dial(
         &mut self,
         route: &Route,
         own: &Option<Arc<BackendUrl>>,
+        introduction: &[u8],
         session: &Session,
-        drain: &CancellationToken,
     ) -> Option<Dialled> {
         if self.since.elapsed() >= LASTING {
             self.pause = Duration::ZERO;
@@ -51,12 +50,12 @@ impl Redial {
                 sleep(LOOK).await;
             }
         };
-        let caller = session.caller();
         let dialling = async {
             loop {
                 sleep(self.pause.mul_f32(rand::random())).await;
                 self.pause = (self.pause * 2).clamp(Duration::from_secs(1), LONGEST);
-                if let Ok(dialled) = route.dial(own.clone(), &route.bridge.subprotocols, &caller).await {
+                let dialled = route.dial(own.clone(), &route.bridge.subprotocols, introduction);
+                if let Ok(dialled) = dialled.await {
                     return dialled;
                 }
             }
@@ -65,7 +64,7 @@ impl Redial {
             dialled = dialling => Some(dialled),
             () = gone => None,
             () = session.dismissed() => None,
-            () = drain.cancelled() => None,
+            () = route.drain.cancelled() => None,
         };
         self.since = Instant::now();
         dialled

@@ -1,8 +1,7 @@
 //! A file of targets, or a directory of such files, read again when it has changed.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::link::BackendUrl;
 use crate::targets::{BadLine, Tokens};
+use crate::watched::Mark;
 
 /// For how long a token that is known is taken at its word: one that was taken out is of no use after that.
 const TRUSTED: Duration = Duration::from_secs(1);
@@ -33,12 +33,12 @@ pub(super) struct TokenFile {
 struct Known {
     tokens: Arc<Tokens>,
     /// What tells that the files have changed.
-    marks: io::Result<Vec<Mark>>,
+    marks: io::Result<Vec<Seen>>,
     looked: Instant,
 }
 
-/// A file as it was when it was read: its name, and when it was last changed, its length and its inode.
-type Mark = (PathBuf, (i64, i64, u64, u64));
+/// A file as it was when it was read.
+type Seen = (PathBuf, Mark);
 
 impl TokenFile {
     /// Reads a file or directory.
@@ -72,7 +72,7 @@ impl TokenFile {
     }
 }
 
-fn is_same(now: &io::Result<Vec<Mark>>, before: &io::Result<Vec<Mark>>) -> bool {
+fn is_same(now: &io::Result<Vec<Seen>>, before: &io::Result<Vec<Seen>>) -> bool {
     match (now, before) {
         (Ok(now), Ok(before)) => now == before,
         (Err(now), Err(before)) => now.kind() == before.kind(),
@@ -81,14 +81,10 @@ fn is_same(now: &io::Result<Vec<Mark>>, before: &io::Result<Vec<Mark>>) -> bool 
 }
 
 /// The files there are, by their names, without those that are hidden. Blocks.
-fn marks(source: &Path) -> io::Result<Vec<Mark>> {
-    let mark = |path: PathBuf, file: &Metadata| {
-        let changed = (file.ctime(), file.ctime_nsec(), file.size(), file.ino());
-        (path, changed)
-    };
+fn marks(source: &Path) -> io::Result<Vec<Seen>> {
     let about = fs::metadata(source)?;
     if !about.is_dir() {
-        return Ok(vec![mark(source.to_owned(), &about)]);
+        return Ok(vec![(source.to_owned(), Mark::from(&about))]);
     }
     let mut marks = Vec::new();
     for entry in fs::read_dir(source)? {
@@ -99,7 +95,7 @@ fn marks(source: &Path) -> io::Result<Vec<Mark>> {
             && about.is_file()
             && !is_hidden
         {
-            marks.push(mark(entry.path(), &about));
+            marks.push((entry.path(), Mark::from(&about)));
         }
     }
     marks.sort();
@@ -107,7 +103,7 @@ fn marks(source: &Path) -> io::Result<Vec<Mark>> {
 }
 
 /// What the files say; who cannot be read allows nobody. Blocks.
-fn read(bridge: &str, marks: &io::Result<Vec<Mark>>) -> Tokens {
+fn read(bridge: &str, marks: &io::Result<Vec<Seen>>) -> Tokens {
     let mut tokens = Tokens::default();
     let files = match marks {
         Ok(files) => files,

@@ -1,6 +1,6 @@
 //! What all sessions together may hold for peers that do not take it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Session;
 use crate::close::{CloseReason, Party};
@@ -8,7 +8,7 @@ use crate::close::{CloseReason, Party};
 /// Bytes that wait for peers, over all sessions.
 #[derive(Debug)]
 pub struct Budget {
-    most: u64,
+    most: AtomicU64,
     held: AtomicUsize,
 }
 
@@ -21,7 +21,12 @@ const OVERLOADED: &str = "too much waits to be taken";
 impl Budget {
     /// Nothing is held yet, and `most` bytes may be.
     pub fn new(most: u64) -> Budget {
-        Budget { most, held: AtomicUsize::new(0) }
+        Budget { most: AtomicU64::new(most), held: AtomicUsize::new(0) }
+    }
+
+    /// So many bytes may be held from now on.
+    pub fn set(&self, most: u64) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// A session held `before` bytes and holds `now`; returns how many times the budget is used up by all of them.
@@ -30,7 +35,7 @@ impl Budget {
             true => self.held.fetch_add(now - before, Ordering::Relaxed) + (now - before),
             false => self.held.fetch_sub(before - now, Ordering::Relaxed) - (before - now),
         };
-        held as u64 / self.most.max(1)
+        held as u64 / self.most.load(Ordering::Relaxed).max(1)
     }
 }
 

@@ -21,6 +21,7 @@ pub use vigil::Upkeep;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -41,6 +42,10 @@ use side::Flow;
 /// has no half-close; natpulse at the other end keeps the other direction open until that is done too,
 /// anyone else sees an ordinary close.
 const END_OF_STREAM: &str = "end of stream";
+
+/// The part of the drain's spread within which a client is asked to leave whose session begins when others leave: it may
+/// come when a quarter of the drain is over.
+const LATECOMER_PART: f32 = 0.5;
 
 /// Reads from one client in a row before other sessions get their turn.
 const ROUNDS: u32 = 8;
@@ -64,8 +69,8 @@ pub struct Settings {
     pub idle_timeout: Option<Duration>,
     /// What all sessions together may hold for peers that do not take it.
     pub budget: Arc<Budget>,
-    /// Within which time of the drain's beginning the client is asked to leave, at a random moment.
-    pub drain_spread: Duration,
+    /// Within which time of the drain's beginning the client is asked to leave, at a random moment; in milliseconds.
+    pub drain_spread: Arc<AtomicU64>,
     /// How the client is kept alive.
     pub client: Upkeep,
     /// How the backend is kept alive.
@@ -182,10 +187,13 @@ impl Session {
         poll_fn(|cx| {
             // Registered once: the waker of a task never changes.
             if self.drain == Drain::No && (!self.is_watching || drain.is_cancelled()) {
-                self.is_watching = true;
+                let has_begun = std::mem::replace(&mut self.is_watching, true);
                 self.watch(cx.waker());
                 if draining.as_mut().poll(cx).is_ready() {
-                    let spread = self.settings.drain_spread;
+                    // Whoever begins when others leave has less time left.
+                    let part = if has_begun { 1.0 } else { LATECOMER_PART };
+                    let spread = self.settings.drain_spread.load(Ordering::Relaxed);
+                    let spread = Duration::from_millis(spread).mul_f32(part);
                     self.drain = Drain::At(Instant::now() + spread.mul_f32(rand::random()));
                 }
             }

@@ -6,7 +6,6 @@ use std::task::Poll;
 use super::side::{Flow, Side};
 use super::{CloseReason, Session};
 use crate::close::Party;
-use crate::link::Caller;
 
 impl Session {
     /// Whether the client, which is not being read, is there no more, as far as the kernel tells.
@@ -18,12 +17,6 @@ impl Session {
     pub async fn dismissed(&self) {
         // Its task is woken then.
         poll_fn(|_| if self.record.is_dismissed() { Poll::Ready(()) } else { Poll::Pending }).await;
-    }
-
-    /// Whom a backend is dialled for.
-    pub fn caller(&self) -> Caller {
-        let caller = Caller::of(&self.client.stream, self.record.number());
-        Caller { address: self.record.client(), ..caller }
     }
 
     /// Goes on with this connection to the backend, which may be natpulse.

@@ -142,8 +142,8 @@ impl Side {
             (None, None) => Means::Keepalive,
         };
         // Where there is no network, no NAT lies in between, and the kernel that would answer is our own.
-        let is_far = self.stream.peer_address().is_some_and(|peer| !peer.is_loopback());
-        if means == Means::Keepalive && !is_far {
+        let is_far = || self.stream.peer_address().is_some_and(|peer| !peer.is_loopback());
+        if means == Means::Keepalive && !is_far() {
             return;
         }
         let joined = theirs.filter(|_| upkeep.heartbeat.policy.learns()).and_then(|theirs| {

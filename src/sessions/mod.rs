@@ -13,18 +13,20 @@ pub use record::{Crossed, Record};
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::close::Party;
 use crate::events::{Event, Queue, What};
 use crate::heartbeat::{Cause, NetworkKey};
-use crate::networks::now;
+use crate::networks::{Networks, now};
 use deaths::Deaths;
 use table::Table;
 
-/// A bridge by its names.
+/// A bridge, as it is known outside.
 #[derive(Debug)]
 pub struct Bridge {
     /// What the operator calls it.
@@ -33,12 +35,28 @@ pub struct Bridge {
     pub listen: String,
     /// The URL of its backend.
     pub backend: String,
+    /// What is known of its clients' networks and of its backend's, for as long as it or one of its sessions is there.
+    pub networks: [Weak<Networks>; 2],
 }
 
-/// All sessions of the process.
+/// What another config has changed: bridges by their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// Those that are new.
+    pub added: Vec<String>,
+    /// Those that serve new clients in another way.
+    pub changed: Vec<String>,
+    /// Those that are drained.
+    pub removed: Vec<String>,
+    /// Those that are as they were.
+    pub unchanged: Vec<String>,
+}
+
+/// All sessions of the process, and the bridges that new ones can open on.
 #[derive(Debug)]
 pub struct Sessions {
     next: AtomicU64,
+    bridges: Mutex<Vec<Arc<Bridge>>>,
     table: Mutex<Table>,
     deaths: Mutex<Deaths>,
     events: Option<Queue>,
@@ -57,7 +75,38 @@ const LISTED_AT_ONCE: usize = 512;
 impl Sessions {
     /// No sessions yet. What happens to them is pushed to `events`.
     pub fn new(events: Option<Queue>) -> Sessions {
-        Sessions { next: AtomicU64::new(1), table: Mutex::default(), deaths: Mutex::default(), events }
+        Sessions {
+            next: AtomicU64::new(1),
+            bridges: Mutex::default(),
+            table: Mutex::default(),
+            deaths: Mutex::default(),
+            events,
+        }
+    }
+
+    /// These are the bridges from now on.
+    pub fn set_bridges(&self, bridges: Vec<Arc<Bridge>>) {
+        *lock(&self.bridges) = bridges;
+    }
+
+    /// The bridges, in the order of the config.
+    pub fn bridges(&self) -> Vec<Arc<Bridge>> {
+        lock(&self.bridges).clone()
+    }
+
+    /// Every table of networks there is, once each, with the side that it is about.
+    pub fn networks(&self) -> Vec<(Party, Arc<Networks>)> {
+        let mut all: Vec<(Party, Arc<Networks>)> = Vec::new();
+        for bridge in self.bridges() {
+            for (party, networks) in [Party::Client, Party::Backend].into_iter().zip(&bridge.networks) {
+                if let Some(networks) = networks.upgrade()
+                    && !all.iter().any(|(_, known)| Arc::ptr_eq(known, &networks))
+                {
+                    all.push((party, networks));
+                }
+            }
+        }
+        all
     }
 
     /// A number that no session of this process has had.
@@ -133,6 +182,11 @@ impl Sessions {
         let mut all = Vec::new();
         self.look(|some| all.extend(some));
         all
+    }
+
+    /// How many sessions are open.
+    pub fn count(&self) -> usize {
+        lock(&self.table).taken()
     }
 
     /// The session with this number, if it is open.

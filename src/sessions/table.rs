@@ -29,6 +29,11 @@ impl Table {
         self.places[place as usize].take()
     }
 
+    /// How many sessions there are.
+    pub(super) fn taken(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
     /// How many places there are, those that are free included.
     pub(super) fn len(&self) -> usize {
         self.places.len()

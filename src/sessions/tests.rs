@@ -1,9 +1,15 @@
 use std::net::Ipv4Addr;
+use std::sync::Weak;
 
 use super::*;
 
 fn bridge() -> Arc<Bridge> {
-    Arc::new(Bridge { name: "b".into(), listen: "unix:///a".into(), backend: "echo:".into() })
+    Arc::new(Bridge {
+        name: "b".into(),
+        listen: "unix:///a".into(),
+        backend: "echo:".into(),
+        networks: [Weak::new(), Weak::new()],
+    })
 }
 
 fn record(sessions: &Sessions, client: u32) -> Arc<Record> {

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::query::Query;
+use crate::operator::Client;
 
 /// Everything that is asked for at once.
 #[derive(Clone, Debug)]
@@ -15,6 +16,23 @@ pub(super) struct Snapshot {
     pub(super) networks: List<Network>,
     pub(super) deaths: List<Death>,
     pub(super) sessions: List<Session>,
+}
+
+impl Snapshot {
+    /// Asks for all of it.
+    ///
+    /// # Errors
+    /// Why there is no answer, or none of use, for a person to read.
+    pub(super) async fn ask(client: &mut Client, query: &Query) -> Result<Snapshot, String> {
+        Ok(Snapshot {
+            query: query.clone(),
+            status: client.get("/api/status").await?,
+            bridges: client.get("/api/bridges?limit=100").await?,
+            networks: client.get("/api/networks?limit=100&sort=connections&order=desc").await?,
+            deaths: client.get("/api/deaths?limit=100").await?,
+            sessions: client.get(&query.path()).await?,
+        })
+    }
 }
 
 /// A part of a list, and how long the list is.
@@ -127,10 +145,4 @@ pub(super) struct Death {
     pub(super) cause: String,
     pub(super) silence_s: f64,
     pub(super) returned: Option<f64>,
-}
-
-/// What an answer says that is no answer.
-#[derive(Debug, Deserialize)]
-pub(super) struct Refusal {
-    pub(super) error: String,
 }

@@ -1,11 +1,9 @@
 //! `natpulse top`: a running natpulse in a terminal, seen through its JSON API.
 //!
 //! What is shown is decided without any IO: `model` holds answers and what keys did, `panels` makes tables of it, and
-//! `screen` and `once` lay them out. `client` and `terminal` are the two ends to the world.
+//! `screen` and `once` lay them out. The operator's client and `terminal` are the two ends to the world.
 
 mod answers;
-mod client;
-mod figures;
 mod model;
 mod once;
 mod panels;
@@ -27,8 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-pub use client::Client;
-
+use crate::operator::Client;
 use answers::Snapshot;
 use model::Model;
 use query::Query;
@@ -47,7 +44,7 @@ const COLUMNS: u16 = 79;
 pub async fn once(mut client: Client) -> Result<String, String> {
     let mut model = Model::new(client.url());
     model.resized(once::ROWS as u64);
-    let snapshot = client.snapshot(&model.query()).await?;
+    let snapshot = Snapshot::ask(&mut client, &model.query()).await?;
     let terminal = io::stdout().is_terminal().then(|| size().ok()).flatten();
     let columns = terminal.map_or(COLUMNS, |(columns, _)| columns.saturating_sub(1).max(1));
     Ok(once::text(&snapshot, &model.url, columns.into()))
@@ -115,7 +112,7 @@ async fn poll(
 ) {
     loop {
         let query = wanted.borrow_and_update().clone();
-        let answer = client.snapshot(&query).await;
+        let answer = Snapshot::ask(&mut client, &query).await;
         if answers.send(answer).await.is_err() {
             return;
         }

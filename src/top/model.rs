@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::answers::{Snapshot, Status};
-use super::figures::clean;
 use super::query::{Query, Sort};
+use crate::operator::figures::clean;
 
 /// How many polls the picture of sessions alive goes back: one per column of the widest terminal.
 const POLLS: usize = 500;

@@ -1,9 +1,9 @@
 //! Everything once, as plain text.
 
 use super::answers::Snapshot;
-use super::figures::fitting;
 use super::panels::{self, Panel};
 use super::table;
+use crate::operator::figures::fitting;
 
 /// How many sessions are asked for, and how many rows other tables may have.
 pub(super) const ROWS: usize = 20;
@@ -41,9 +41,9 @@ fn section(panel: &Panel, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::figures::width;
     use super::super::sample;
     use super::*;
+    use crate::operator::figures::width;
 
     #[test]
     fn everything_is_said_in_lines_that_fit() {

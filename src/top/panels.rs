@@ -1,9 +1,9 @@
 //! What the answers come to, as lines and tables; where they stand on a screen is decided elsewhere.
 
 use super::answers::{Bridge, Death, List, Network, Session, Snapshot, Traffic};
-use super::figures::{bytes, clean, count, duration, rate, short};
 use super::model::Rates;
 use super::table::Column;
+use crate::operator::figures::{bytes, clean, count, duration, rate, short};
 
 /// A table with what is said above it.
 #[derive(Clone, Debug)]

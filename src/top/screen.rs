@@ -6,10 +6,10 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph, RenderDirection, Sparkline};
 
-use super::figures::{count, elide, fitting, width};
 use super::model::Model;
 use super::panels::{self, Panel};
 use super::table;
+use crate::operator::figures::{count, elide, fitting, width};
 
 /// What the keys do, the most needed first.
 const KEYS: [&str; 6] = ["q quit", "s sort", "r reverse", "/ filter", "↑↓ PgUp PgDn scroll", "Esc all"];

@@ -1,6 +1,6 @@
 //! Tables that fit: what has no room is left out by the column, and no number is ever cut.
 
-use super::figures::{elide, width};
+use crate::operator::figures::{elide, width};
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]

@@ -8,12 +8,10 @@ mod requests;
 mod sent;
 mod tokens;
 
-use std::net::SocketAddr;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Natpulse, Page, exchange};
+use crate::harness::{Natpulse, Page, connect_from, exchange};
 use crate::process::within;
 use crate::raw::upgrade;
 
@@ -58,12 +56,8 @@ impl Scene {
 
     /// Whether a client from this address gets a session with this request; the status otherwise.
     async fn opens(&self, from: &str, request: &str) -> Result<(), u16> {
-        let connect = async {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
-            socket.connect(self.natpulse.addr("b")).await
-        };
-        let mut stream = within("a connection", connect).await.unwrap();
+        let connecting = connect_from(from, self.natpulse.addr("b"));
+        let mut stream = within("a connection", connecting).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut start = [0; 12];
         let met = async {

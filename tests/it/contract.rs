@@ -33,6 +33,8 @@ async fn only_version_13_with_a_key_of_16_bytes_opens_a_session() {
         ("no version", UPGRADE.replace("Sec-WebSocket-Version", "X-Version"), 426),
         ("no key", UPGRADE.replace("Sec-WebSocket-Key", "X-Key"), 400),
         ("a short key", UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHM="), 400),
+        ("a key of 18 bytes", UPGRADE.replace("ZQ==", "ZQAA"), 400),
+        ("a key that is no base64", UPGRADE.replace("ZQ==", "*Q=="), 400),
     ];
     for (what, request, status) in cases {
         let page = http(natpulse.addr("ws"), &request).await;

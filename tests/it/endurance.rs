@@ -6,6 +6,7 @@ mod churn;
 mod descriptors;
 mod drain;
 mod edges;
+mod herd;
 mod huge;
 mod idle;
 mod stalled;

@@ -4,27 +4,20 @@ mod config;
 mod header;
 mod proxies;
 
-use std::net::SocketAddr;
-
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::process::within;
 
-/// A connection from a loopback address of one's own.
-async fn connect_from(host: &str, to: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{host}:0").parse().unwrap()).unwrap();
-    socket.connect(to).await.unwrap()
-}
-
 /// What a backend is told before anything else: the line of version 1, or the bytes of version 2.
-async fn told(stream: &mut BufReader<TcpStream>) -> Vec<u8> {
+async fn told(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let told = async {
-        let mut header = vec![0; 1];
-        stream.read_exact(&mut header).await.unwrap();
+        let mut header = vec![stream.read_u8().await.unwrap()];
         if header[0] == b'P' {
-            stream.read_until(b'\n', &mut header).await.unwrap();
+            // Byte by byte, since what is behind it may be for somebody else to read.
+            while !header.ends_with(b"\n") {
+                header.push(stream.read_u8().await.unwrap());
+            }
             return header;
         }
         header.resize(16, 0);

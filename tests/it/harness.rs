@@ -1,6 +1,7 @@
 //! Starts natpulse on ports the system picks, and looks at it from outside.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::process::{Command, ExitStatus};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
@@ -24,7 +25,7 @@ pub struct Natpulse {
     /// Where it runs, if not where the tests do.
     namespace: Option<Namespace>,
     // Holds the configuration file for as long as the process may read it.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Natpulse {
@@ -44,6 +45,15 @@ impl Natpulse {
         Natpulse::launch_in(None, config, adapt).await
     }
 
+    /// Starts natpulse with these arguments, in the place of a config file.
+    pub async fn told(arguments: &[impl AsRef<OsStr>]) -> Natpulse {
+        Natpulse::launch("", |command| {
+            *command = Command::new(env!("CARGO_BIN_EXE_natpulse"));
+            command.args(arguments).env("NATPULSE__ADMIN__LISTEN", "127.0.0.1:0");
+        })
+        .await
+    }
+
     /// [`Natpulse::launch`] in a network namespace, if one is named.
     pub async fn launch_in(
         namespace: Option<&Namespace>,
@@ -60,7 +70,7 @@ impl Natpulse {
             Some(namespace) => namespace.enter(|| Process::spawn(command)),
             None => Process::spawn(command),
         };
-        let natpulse = Natpulse { process, namespace: namespace.cloned(), _dir: dir };
+        let natpulse = Natpulse { process, namespace: namespace.cloned(), dir };
         natpulse.event("serving", |_| true).await;
         natpulse
     }
@@ -91,6 +101,26 @@ impl Natpulse {
         ))
         .await;
         Pair { near, far }
+    }
+
+    /// Writes another configuration in the place of the one that it has read.
+    pub fn rewrite(&self, config: &str) {
+        fs::write(self.dir.path().join("config.toml"), with_admin(config)).unwrap();
+    }
+
+    /// Sends SIGHUP: it reads its configuration again.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
+    /// Has it go on with another configuration, and returns what it says of that.
+    pub async fn reload(&self, config: &str) -> Value {
+        let reloaded = || self.logged("the config was read again");
+        let before = reloaded().len();
+        self.rewrite(config);
+        self.hang_up();
+        eventually("the reload", || reloaded().len() > before).await;
+        reloaded().pop().unwrap()
     }
 
     /// Waits for a log event with this message for which `pick` says yes.
@@ -135,10 +165,10 @@ impl Natpulse {
         self.process.lines()
     }
 
-    /// The URL a bridge listens on, with the port the system picked.
+    /// The URL a bridge listens on by now, with the port the system picked.
     pub fn url(&self, bridge: &str) -> String {
         let listening = self.logged("listening");
-        let event = listening.iter().find(|event| event["bridge"] == bridge);
+        let event = listening.iter().rev().find(|event| event["bridge"] == bridge);
         let event = event.unwrap_or_else(|| panic!("no bridge {bridge:?} in {listening:?}"));
         event["listen"].as_str().unwrap().to_owned()
     }
@@ -191,6 +221,13 @@ impl Natpulse {
         let opened =
             metrics.iter().filter(|(series, _)| series.starts_with("natpulse_sessions_opened_total"));
         opened.map(|(_, count)| *count as usize).sum()
+    }
+
+    /// Waits until so many handshakes of a bridge had this result: they are counted a moment after they are told.
+    pub async fn counts(&self, bridge: &str, result: &str, count: f64) {
+        let series = format!("natpulse_handshakes_total{{bridge=\"{bridge}\",result=\"{result}\"}}");
+        let what = format!("{series} to be {count}");
+        within(&what, async { while self.metrics().await.get(&series) != Some(&count) {} }).await;
     }
 
     pub fn pid(&self) -> u32 {
@@ -337,6 +374,13 @@ pub async fn exchange(connecting: impl Future<Output = io::Result<TcpStream>>, r
     let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
     let status = head.split(' ').nth(1).expect(head);
     Page { status: status.parse().expect(head), head: head.to_lowercase(), body: body.to_owned() }
+}
+
+/// A connection from a loopback address of one's own.
+pub async fn connect_from(host: &str, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(host.parse().unwrap(), 0))?;
+    socket.connect(to).await
 }
 
 pub type Ws = WebSocketStream<TcpStream>;

@@ -189,6 +189,23 @@ async fn every_answer_is_as_the_document_says() {
     assert_eq!(answers.ask(admin, "DELETE", &session, &bearer).await.status, 204);
     natpulse.event("session closed", |event| event["session"] == id).await;
     assert_eq!(answers.ask(admin, "DELETE", &session, &bearer).await.status, 404);
+    for method in ["GET", "PATCH"] {
+        assert_eq!(answers.ask(admin, method, "/api/drain", "").await.status, 405);
+    }
+
+    let reload = "/api/reload";
+    assert_eq!(answers.ask(admin, "POST", reload, "").await.status, 401);
+    assert_eq!(answers.ask(admin, "POST", reload, &foreign).await.status, 403);
+    assert_eq!(answers.ask(admin, "GET", reload, "").await.status, 405);
+    assert_eq!(answers.ask(admin, "POST", reload, &bearer).await.status, 200);
+    natpulse.rewrite("[admin]\nlisten = \"nowhere\"\n");
+    let refused = answers.ask(admin, "POST", reload, &bearer).await;
+    assert_eq!(refused.status, 422);
+    assert!(
+        refused.body.contains("admin.listen") && refused.body.contains("bridge is missing"),
+        "{}",
+        refused.body
+    );
 
     // As many as may look on at once, and one more.
     let mut onlookers = Vec::new();
@@ -205,9 +222,14 @@ async fn every_answer_is_as_the_document_says() {
     }
     drop(onlookers);
 
-    natpulse.terminate();
+    assert_eq!(answers.ask(admin, "POST", "/api/drain", "").await.status, 401);
+    assert_eq!(answers.ask(admin, "POST", "/api/drain", &foreign).await.status, 403);
+    assert_eq!(answers.ask(admin, "GET", "/readyz", "").await.status, 200);
+    assert_eq!(answers.ask(admin, "POST", "/api/drain", &bearer).await.status, 202);
     natpulse.event("draining", |_| true).await;
+    assert_eq!(answers.ask(admin, "GET", "/api/status", "").await.status, 200);
     assert_eq!(answers.ask(admin, "GET", "/readyz", "").await.status, 503);
+    assert_eq!(answers.ask(admin, "POST", reload, &bearer).await.status, 503);
 
     let token = dir.path().join("token");
     let locked = format!(

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module of the crate and those of ours that it may import.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("wire", &[]),
     ("close", &[]),
     ("heartbeat", &[]),
@@ -14,7 +14,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("limits", &[]),
     ("networks", &["heartbeat"]),
     ("gate", &[]),
-    ("link", &["heartbeat"]),
+    ("watched", &[]),
+    ("link", &["heartbeat", "watched"]),
     ("probe", &["heartbeat", "link", "metrics", "networks", "wire"]),
     ("metrics", &["close", "heartbeat", "wire"]),
     ("events", &["close", "heartbeat", "link", "metrics"]),
@@ -23,8 +24,28 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("session", &["close", "heartbeat", "link", "metrics", "networks", "sessions", "wire"]),
     ("config", &["gate", "heartbeat", "link", "session", "targets", "wire"]),
     ("cli", &["config"]),
-    ("top", &["link"]),
-    ("admin", &["close", "heartbeat", "metrics", "networks", "sessions"]),
+    // A part of main, which imports the library by its name.
+    ("commands", &[]),
+    ("drain", &["networks"]),
+    ("supervisor", &[]),
+    ("operator", &["link"]),
+    ("top", &["operator"]),
+    ("admin", &["close", "drain", "heartbeat", "metrics", "networks", "sessions"]),
+    (
+        "server",
+        &[
+            "admin",
+            "config",
+            "drain",
+            "events",
+            "link",
+            "metrics",
+            "networks",
+            "proxy",
+            "sessions",
+            "supervisor",
+        ],
+    ),
     (
         "proxy",
         &[
@@ -41,6 +62,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "session",
             "sessions",
             "targets",
+            "watched",
             "wire",
         ],
     ),

@@ -44,6 +44,8 @@ fn nobody_else_is_believed() {
     for header in ["x-forwarded-for", "forwarded"] {
         assert_eq!(who("192.0.2.7:1", &[(header, "for=10.0.0.1")]).unwrap(), "192.0.2.7:1");
     }
+    let broken = [("forwarded", "for=\"192.0.2.9"), ("x-forwarded-for", "192.0.2.8")];
+    assert_eq!(who("192.0.2.7:1", &broken).unwrap(), "192.0.2.7:1", "nor looked at");
     assert_eq!(who("[::ffff:10.0.0.1]:1", &[("x-forwarded-for", "192.0.2.7")]).unwrap(), "192.0.2.7:0");
     assert_eq!(who(PROXY, &[]).unwrap(), PROXY);
 }

@@ -16,10 +16,11 @@ use rustls::{
 use tokio::net::TcpStream;
 
 use super::engine::Engine;
-use super::files::{self, Reloaded, TlsError, Watched};
+use super::files::{self, TlsError};
 use super::shake::{read_more, refuse, secured, shake_hands};
 use super::{ServerTls, name_of};
-use crate::link::{Secured, Stream};
+use crate::link::Stream;
+use crate::watched::Watched;
 
 /// The first byte of every TLS record of a handshake (RFC 8446 section 5.1), and of no HTTP request.
 const HANDSHAKE: u8 = 22;
@@ -49,13 +50,27 @@ impl Acceptor {
         Ok(Acceptor { settings: settings.clone(), alpn, config })
     }
 
+    /// Whether it is what would be made of this.
+    pub fn is_for(&self, settings: &ServerTls, alpn: Option<&[u8]>) -> bool {
+        self.settings == *settings && self.alpn == alpn
+    }
+
     /// What it was made of.
     pub fn settings(&self) -> &ServerTls {
         &self.settings
     }
 
-    /// Reads the files again if they have changed, or at once.
-    pub fn reload(&self, at_once: bool) -> Reloaded {
+    /// Whether the files were of no use when they were last read.
+    pub fn is_stale(&self) -> bool {
+        self.config.is_stale()
+    }
+
+    /// Reads the files again if they have changed, or at once; returns whether it did. Connections that are open keep what
+    /// they agreed on. Blocks.
+    ///
+    /// # Errors
+    /// The first file that is of no use; then what was read before is used on.
+    pub fn reload(&self, at_once: bool) -> Result<bool, TlsError> {
         self.config.reload(at_once, || config(&self.settings, self.alpn))
     }
 
@@ -64,7 +79,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// No connection any more, or no agreement; the client was told why.
-    pub async fn accept(&self, stream: Stream) -> io::Result<(Stream, Option<Secured>)> {
+    pub async fn accept(&self, stream: Stream) -> io::Result<Stream> {
         let Stream::Tcp(tcp) = stream else {
             return Err(io::Error::other("TLS needs a TCP connection"));
         };
@@ -72,23 +87,22 @@ impl Acceptor {
             let mut first = [0];
             let count = tcp.peek(&mut first).await?;
             if count == 1 && first[0] != HANDSHAKE {
-                return Ok((Stream::Tcp(tcp), None));
+                return Ok(Stream::Tcp(tcp));
             }
         }
-        let (stream, secured) = self.shake_hands(tcp).await?;
-        Ok((stream, Some(secured)))
+        self.shake_hands(tcp).await
     }
 
-    async fn shake_hands(&self, mut tcp: TcpStream) -> io::Result<(Stream, Secured)> {
+    async fn shake_hands(&self, mut tcp: TcpStream) -> io::Result<Stream> {
         let mut received = Vec::new();
         let server_name = hear_hello(&mut tcp, &mut received).await?;
         let server = UnbufferedServerConnection::new(self.config.current()).map_err(io::Error::other)?;
-        let tls = shake_hands(tcp, Engine::Server(Box::new(server)), received).await?;
+        let mut tls = shake_hands(tcp, Engine::Server(Box::new(server)), received).await?;
         let certificate = tls.engine().state().peer_certificates().and_then(|chain| chain.first());
         let client_name =
             certificate.and_then(|certificate| name_of(certificate, &self.settings.client_names));
-        let secured = secured(tls.engine(), server_name, client_name);
-        Ok((Stream::Tls(Box::new(tls)), secured))
+        tls.keep(secured(tls.engine(), server_name, client_name));
+        Ok(Stream::Tls(Box::new(tls)))
     }
 }
 

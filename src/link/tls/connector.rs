@@ -12,9 +12,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 
 use super::ClientTls;
 use super::engine::Engine;
-use super::files::{self, Reloaded, TlsError, Watched};
+use super::files::{self, TlsError};
 use super::shake::shake_hands;
 use crate::link::Stream;
+use crate::watched::Watched;
 
 /// Who shakes hands with a bridge's backends.
 pub struct Connector {
@@ -48,8 +49,17 @@ impl Connector {
         &self.settings
     }
 
-    /// Reads the files again if they have changed, or at once.
-    pub fn reload(&self, at_once: bool) -> Reloaded {
+    /// Whether the files were of no use when they were last read.
+    pub fn is_stale(&self) -> bool {
+        self.config.is_stale()
+    }
+
+    /// Reads the files again if they have changed, or at once; returns whether it did. Connections that are open keep what
+    /// they agreed on. Blocks.
+    ///
+    /// # Errors
+    /// The first file that is of no use; then what was read before is used on.
+    pub fn reload(&self, at_once: bool) -> Result<bool, TlsError> {
         self.config.reload(at_once, || config(&self.settings, self.alpn))
     }
 

@@ -1,12 +1,11 @@
-//! Certificates, keys and roots in files that may be replaced at any time.
+//! Certificates, keys and roots in files.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
-use std::time::SystemTime;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -34,81 +33,6 @@ impl fmt::Display for TlsError {
 }
 
 impl std::error::Error for TlsError {}
-
-/// What came of looking at files again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reloaded {
-    /// They are as they were.
-    Unchanged,
-    /// Connections use the new ones from now on.
-    Replaced,
-    /// The new ones are of no use; connections use the old ones.
-    Failed(TlsError),
-}
-
-/// What shows that a file has changed: when it was written, how long it is, and which one it is.
-type Stamp = Vec<Option<(SystemTime, u64, u64)>>;
-
-/// What was made of some files.
-pub(super) struct Watched<T> {
-    files: Vec<PathBuf>,
-    current: RwLock<Arc<T>>,
-    stamps: Mutex<Stamps>,
-}
-
-struct Stamps {
-    /// Of what was made of, or could not be.
-    tried: Stamp,
-    /// When last looked at.
-    seen: Stamp,
-}
-
-impl<T> Watched<T> {
-    /// Makes something of files for the first time.
-    pub(super) fn new(
-        files: Vec<PathBuf>,
-        make: impl FnOnce() -> Result<T, TlsError>,
-    ) -> Result<Watched<T>, TlsError> {
-        let stamp = stamp(&files);
-        let current = RwLock::new(Arc::new(make()?));
-        let stamps = Mutex::new(Stamps { tried: stamp.clone(), seen: stamp });
-        Ok(Watched { files, current, stamps })
-    }
-
-    /// What is in use now.
-    pub(super) fn current(&self) -> Arc<T> {
-        self.current.read().expect("nobody panics with this lock").clone()
-    }
-
-    /// Makes it anew if the files have changed, and are as they were when last looked at: whoever replaces two files
-    /// does one after the other. With `at_once`, whether they have changed or not.
-    pub(super) fn reload(&self, at_once: bool, make: impl FnOnce() -> Result<T, TlsError>) -> Reloaded {
-        let now = stamp(&self.files);
-        {
-            let mut stamps = self.stamps.lock().expect("nobody panics with this lock");
-            let is_at_rest = std::mem::replace(&mut stamps.seen, now.clone()) == now;
-            if !at_once && (now == stamps.tried || !is_at_rest) {
-                return Reloaded::Unchanged;
-            }
-            stamps.tried = now;
-        }
-        match make() {
-            Ok(made) => {
-                *self.current.write().expect("nobody panics with this lock") = Arc::new(made);
-                Reloaded::Replaced
-            }
-            Err(error) => Reloaded::Failed(error),
-        }
-    }
-}
-
-fn stamp(files: &[PathBuf]) -> Stamp {
-    let stamp = |file: &PathBuf| {
-        let file = fs::metadata(file).ok()?;
-        Some((file.modified().ok()?, file.len(), file.ino()))
-    };
-    files.iter().map(stamp).collect()
-}
 
 /// The cryptography that all connections use.
 pub(super) fn provider() -> Arc<CryptoProvider> {

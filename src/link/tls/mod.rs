@@ -13,7 +13,7 @@ mod stream;
 
 pub use acceptor::Acceptor;
 pub use connector::Connector;
-pub use files::{Reloaded, TlsError, is_exposed};
+pub use files::{TlsError, is_exposed};
 pub use names::name_of;
 pub use stream::Tls;
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
@@ -16,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::engine::{Engine, Met, Sealed, Want};
+use crate::link::Secured;
 
 /// Ciphertext read at once, in bytes, at most: as much as a session reads.
 const READ: usize = 512 * 1024;
@@ -60,6 +62,8 @@ enum Input {
 pub struct Tls {
     tcp: TcpStream,
     engine: Engine,
+    /// What its handshake has shown, where the peer is a client.
+    secured: Option<Arc<Secured>>,
     input: Input,
     has_said_goodbye: bool,
     /// Ciphertext that is no whole record yet.
@@ -85,6 +89,7 @@ impl Tls {
         Tls {
             tcp,
             engine,
+            secured: None,
             input: Input::Open,
             has_said_goodbye: false,
             received,
@@ -98,6 +103,16 @@ impl Tls {
     /// What rustls knows of it.
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Keeps what its handshake has shown of a client.
+    pub(super) fn keep(&mut self, secured: Secured) {
+        self.secured = Some(Arc::new(secured));
+    }
+
+    /// What its handshake has shown, where the peer is a client.
+    pub(in crate::link) fn secured(&self) -> Option<Arc<Secured>> {
+        self.secured.clone()
     }
 
     /// The connection below.

@@ -1,10 +1,9 @@
 //! Clients, told apart by their addresses.
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpSocket;
 
 use super::Scene;
-use crate::harness::Natpulse;
+use crate::harness::{Natpulse, connect_from};
 use crate::process::within;
 use crate::raw::upgrade;
 
@@ -23,14 +22,10 @@ async fn denied_addresses_and_those_that_are_not_allowed_are_told_403() {
 #[tokio::test]
 async fn a_byte_stream_from_a_denied_address_is_closed_before_anything_is_dialled() {
     let scene = Scene::listening("tcp://127.0.0.1:0", "access = { deny = [\"127.0.0.2\"] }").await;
-    let connect = async |from: &str| {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
-        socket.connect(scene.natpulse.addr("b")).await.unwrap()
-    };
-    let mut denied = connect("127.0.0.2").await;
+    let addr = scene.natpulse.addr("b");
+    let mut denied = connect_from("127.0.0.2", addr).await.unwrap();
     assert_eq!(within("the end", denied.read(&mut [0; 1])).await.unwrap(), 0);
-    let allowed = connect("127.0.0.1").await;
+    let allowed = connect_from("127.0.0.1", addr).await.unwrap();
     let (dialled, from) = within("the dial", scene.backend.accept()).await.unwrap();
     assert!(from.ip().is_loopback());
     scene.counts("address_denied", 1.0).await;

@@ -45,6 +45,7 @@ async fn what_can_be_read_in_two_ways_is_refused() {
             ),
             400,
         ),
+        ("chunks that do not come", with("Transfer-Encoding: chunked"), 400),
         ("an encoding nobody knows", with("Transfer-Encoding: identity, xchunked"), 400),
         ("bytes behind the request", behind("x"), 400),
         ("a frame behind the request", behind("\u{1}\0"), 400),

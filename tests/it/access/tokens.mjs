@@ -37,6 +37,7 @@ const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url
 const signers = {
   HS256: (data, key) => createHmac("sha256", key).update(data).digest(),
   RS256: (data, key) => sign("sha256", data, pairs[key].privateKey),
+  RS384: (data, key) => sign("sha384", data, pairs[key].privateKey),
   ES256: (data, key) => sign("sha256", data, { key: pairs[key].privateKey, dsaEncoding: "ieee-p1363" }),
   EdDSA: (data, key) => sign(null, data, pairs[key].privateKey),
   none: () => Buffer.alloc(0),
@@ -55,6 +56,8 @@ console.log(JSON.stringify({
   es: token("ES256", "ec", good),
   ed: token("EdDSA", "ed", good),
   small: token("RS256", "small", good),
+  // By our key, but an algorithm that is not the key's.
+  rs384: token("RS384", "rsa", good),
   rs_in_set: token("RS256", "rsa", good, { kid: "r" }),
   es_in_set: token("ES256", "ec", good, { kid: "e" }),
   ed_in_set: token("EdDSA", "ed", good, { kid: "d" }),

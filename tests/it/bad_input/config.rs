@@ -80,6 +80,7 @@ async fn a_wrong_value_is_told_with_its_place_and_its_rule() {
     let whole = "must be a whole number of at least 1";
     let mut cases = vec![
         (in_server("§drain_window = 20"), "server.drain_window = 20", duration),
+        (in_server("§drain_delay = \"soon\""), "server.drain_delay = \"soon\"", duration),
         (in_server("  §drain_window = \"20\""), "server.drain_window = \"20\"", duration),
         (in_server("§drain_window = \"1.5s\""), "server.drain_window = \"1.5s\"", duration),
         (in_server("§drain_window = \"-1s\""), "server.drain_window = \"-1s\"", duration),
@@ -94,7 +95,11 @@ async fn a_wrong_value_is_told_with_its_place_and_its_rule() {
             "server.max_sessions = 99999999999999999999",
             whole,
         ),
-        (in_server("§unknown = 1"), "server.unknown = 1", "a known key: drain_window, max_sessions"),
+        (
+            in_server("§unknown = 1"),
+            "server.unknown = 1",
+            "a known key: drain_delay, drain_window, max_sessions",
+        ),
         (format!("§server = 1\n{BRIDGE}"), "server = 1", "must be a table"),
         (
             format!("§servers = 1\n{BRIDGE}"),

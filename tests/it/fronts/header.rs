@@ -1,12 +1,17 @@
 //! PROXY headers, written and read by hand.
 
+use std::time::{Duration, Instant};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::{connect_from, dialled, told};
-use crate::harness::{Natpulse, http};
+use super::{dialled, told};
+use crate::harness::{Natpulse, connect_from, http};
 use crate::process::within;
 use crate::raw::{RawWs, upgrade};
+use crate::tls::authority::Authority;
+use crate::tls::{connector, secured};
 
 const LINE: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 5555 443\r\n";
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -22,11 +27,6 @@ async fn start(version: &str, server: &TcpListener) -> Natpulse {
          backend = {{ url = \"tcp://{backend}\", proxy_protocol = \"{version}\" }}\n"
     ))
     .await
-}
-
-async fn counted(natpulse: &Natpulse, bridge: &str, result: &str, count: f64) {
-    let series = format!("natpulse_handshakes_total{{bridge=\"{bridge}\",result=\"{result}\"}}");
-    within(&series, async { while natpulse.metrics().await[&series] != count {} }).await;
 }
 
 #[tokio::test]
@@ -135,22 +135,55 @@ async fn nobody_gets_in_without_a_header_from_a_trusted_proxy() {
     for (count, bridge) in [(1.0, "ws"), (1.0, "tcp")] {
         let addr = natpulse.addr(bridge);
         // Not a proxy that is trusted, whatever it says.
-        let mut stranger = connect_from("127.0.0.2", addr).await;
+        let mut stranger = connect_from("127.0.0.2", addr).await.unwrap();
         let _ = stranger.write_all(format!("{LINE}{}", upgrade("/")).as_bytes()).await;
         assert_eq!(answer(stranger).await, b"", "{bridge}");
-        counted(&natpulse, bridge, "untrusted", count).await;
+        natpulse.counts(bridge, "untrusted", count).await;
         // A proxy that says something else.
         let mut other = TcpStream::connect(addr).await.unwrap();
         other.write_all(upgrade("/").as_bytes()).await.unwrap();
         assert_eq!(answer(other).await, b"", "{bridge}");
-        counted(&natpulse, bridge, "rejected", count).await;
+        natpulse.counts(bridge, "rejected", count).await;
         // One that says half of it.
         let mut silent = TcpStream::connect(addr).await.unwrap();
         silent.write_all(&LINE.as_bytes()[..20]).await.unwrap();
         assert_eq!(answer(silent).await, b"", "{bridge}");
-        counted(&natpulse, bridge, "timed_out", count).await;
+        natpulse.counts(bridge, "timed_out", count).await;
     }
     assert_eq!(natpulse.opened().await, 0);
+    natpulse.stop().await;
+}
+
+#[tokio::test]
+async fn header_tls_and_request_have_one_timeout_together() {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let authority = Authority::new();
+    let natpulse = Natpulse::start(&format!(
+        "[server]\nhandshake_timeout = \"3s\"\n[[bridge]]\nname = \"wss\"\nbackend = \"echo:\"\n\
+         listen = {{ url = \"wss://127.0.0.1:0/\", proxy_protocol = [\"127.0.0.1\"], tls = {{ {} }} }}\n",
+        authority.localhost().files()
+    ))
+    .await;
+    // Each spends two thirds of the time on what it does, and has a third left for what it does not do.
+    let slow = async |does_tls: bool| {
+        let mut client = TcpStream::connect(natpulse.addr("wss")).await.unwrap();
+        tokio::time::sleep(TIMEOUT * 2 / 3).await;
+        let since = Instant::now();
+        client.write_all(LINE.as_bytes()).await.unwrap();
+        if does_tls {
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut client = connector(&authority, None).connect(name, client).await.unwrap();
+            let mut answer = Vec::new();
+            let _ = within("the end", client.read_to_end(&mut answer)).await;
+            assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", answer.escape_ascii());
+        } else {
+            assert_eq!(answer(client).await, b"");
+        }
+        let waited = since.elapsed();
+        assert!(waited < TIMEOUT, "waited for {waited:?} more, TLS {does_tls}");
+    };
+    tokio::join!(slow(false), slow(true));
+    natpulse.counts("wss", "timed_out", 2.0).await;
     natpulse.stop().await;
 }
 
@@ -170,31 +203,56 @@ async fn a_header_that_nobody_asked_for_is_no_http() {
 }
 
 #[tokio::test]
-async fn a_backend_that_is_dialled_again_is_told_again() {
-    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+async fn a_backend_that_is_dialled_again_is_told_the_same_again() {
+    let (authority, server) = (Authority::new(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let addr = server.local_addr().unwrap();
-    let natpulse = Natpulse::start(&format!(
-        "[[bridge]]\nname = \"b\"\nlisten = {{ url = \"tcp://127.0.0.1:0\", framing = \"u32be\" }}\n\
-         backend = {{ url = \"ws://{addr}/\", proxy_protocol = \"v1\" }}\n"
-    ))
-    .await;
+    let bridge = |name: &str, listen: &str, version: &str| {
+        format!(
+            "[[bridge]]\nname = \"{name}\"\nlisten = {{ {listen}, framing = \"u32be\" }}\n\
+             backend = {{ url = \"ws://{addr}/\", proxy_protocol = \"{version}\" }}\n"
+        )
+    };
+    let files = authority.localhost().files();
+    let plain = bridge("plain", "url = \"tcp://127.0.0.1:0\"", "v1");
+    let tls = bridge("tls", &format!("url = \"tls://127.0.0.1:0\", tls = {{ {files} }}"), "v2");
+    let fronted = bridge("fronted", "url = \"tcp://127.0.0.1:0\", proxy_protocol = [\"127.0.0.1\"]", "v1");
+    let natpulse = Natpulse::start(&(plain + &tls + &fronted)).await;
     let accept = async || {
         let (mut stream, _) = server.accept().await.unwrap();
-        // Byte by byte, since the request behind it is read by somebody else.
-        let mut header = Vec::new();
-        while !header.ends_with(b"\n") {
-            header.push(stream.read_u8().await.unwrap());
-        }
-        (String::from_utf8(header).unwrap(), RawWs::accept(stream).await.unwrap())
+        let header = told(&mut stream).await.escape_ascii().to_string();
+        (header, RawWs::accept(stream).await.unwrap())
     };
-    let client = TcpStream::connect(natpulse.addr("b"));
+
+    let client = TcpStream::connect(natpulse.addr("plain"));
     let (client, (first, backend)) = within("a session", async { tokio::join!(client, accept()) }).await;
     let client = client.unwrap();
     let port = client.local_addr().unwrap().port();
     assert!(first.starts_with(&format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} ")), "{first}");
     backend.abort();
-    let (second, backend) = within("another dial", accept()).await;
+    let (second, again) = within("another dial", accept()).await;
     assert_eq!(second, first);
-    drop((client, backend));
+    drop((client, again));
+
+    // Of what a proxy has said, too, the address that the client had reached.
+    let client = async {
+        let mut client = TcpStream::connect(natpulse.addr("fronted")).await.unwrap();
+        client.write_all(LINE.as_bytes()).await.unwrap();
+        client
+    };
+    let (client, (first, backend)) = within("a session", async { tokio::join!(client, accept()) }).await;
+    assert_eq!(first, LINE.escape_default().to_string());
+    backend.abort();
+    let (second, again) = within("another dial", accept()).await;
+    assert_eq!(second, first);
+    drop((client, again));
+
+    let connector = connector(&authority, None);
+    let client = secured(&natpulse, "tls", &connector);
+    let (client, (first, backend)) = within("a session", async { tokio::join!(client, accept()) }).await;
+    assert!(first.contains("TLSv1.3") && first.contains("localhost"), "{first}");
+    backend.abort();
+    let (second, again) = within("another dial", accept()).await;
+    assert_eq!(second, first);
+    drop((client, again));
     natpulse.stop().await;
 }

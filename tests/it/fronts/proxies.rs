@@ -7,8 +7,8 @@ use std::process::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{connect_from, dialled, told};
-use crate::harness::Natpulse;
+use super::{dialled, told};
+use crate::harness::{Natpulse, connect_from};
 use crate::process::{Process, within};
 use crate::raw::{RawWs, upgrade};
 use crate::tools::{TempDir, free_addr, program};
@@ -68,7 +68,7 @@ async fn haproxy_in_front_says_who_the_client_is() {
     ))
     .await;
     for addr in [v1, v2, checked] {
-        let stream = connect_from("127.0.0.9", addr).await;
+        let stream = connect_from("127.0.0.9", addr).await.unwrap();
         let port = stream.local_addr().unwrap().port();
         let both = async { tokio::join!(RawWs::upgrade(stream, "/"), dialled(&server)) };
         let (client, mut backend) = within("a session", both).await;
@@ -99,7 +99,7 @@ async fn haproxy_behind_is_told_who_the_client_is() {
     ))
     .await;
     for bridge in ["v1", "v2"] {
-        let mut client = connect_from("127.0.0.9", natpulse.addr(bridge)).await;
+        let mut client = connect_from("127.0.0.9", natpulse.addr(bridge)).await.unwrap();
         let ours = client.local_addr().unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
@@ -147,7 +147,7 @@ async fn nginx_in_front_says_who_the_client_is_whatever_the_client_says() {
         "Forwarded: for=\"192.0.2.66\r\nX-Forwarded-For: unknown\r\n",
     ];
     for spoof in spoofs {
-        let mut client = connect_from("127.0.0.9", addr).await;
+        let mut client = connect_from("127.0.0.9", addr).await.unwrap();
         let request = upgrade("/im").replacen("Connection:", &format!("{spoof}Connection:"), 1);
         client.write_all(request.as_bytes()).await.unwrap();
         let mut backend = dialled(&server).await;
@@ -160,7 +160,7 @@ async fn nginx_in_front_says_who_the_client_is_whatever_the_client_says() {
         drop((client, backend));
     }
     // Past the proxy nobody is believed, and nobody else is looked for.
-    let mut client = connect_from("127.0.0.9", ours).await;
+    let mut client = connect_from("127.0.0.9", ours).await.unwrap();
     let request = upgrade("/im").replacen("Connection:", &format!("{}Connection:", spoofs[1]), 1);
     client.write_all(request.as_bytes()).await.unwrap();
     let line = told(&mut dialled(&server).await).await;

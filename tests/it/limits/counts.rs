@@ -3,9 +3,9 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{counted, echo, from, refused, session};
+use super::{echo, refused, session};
 use crate::backends::Backend;
-use crate::harness::{Natpulse, exchange};
+use crate::harness::{Natpulse, connect_from, exchange};
 use crate::process::within;
 use crate::raw::{RawWs, upgrade};
 
@@ -17,7 +17,7 @@ async fn an_address_gets_so_many_sessions_and_another_gets_its_own() {
     let page = refused(&natpulse, "127.0.0.2").await;
     assert_eq!(page.status, 429, "{}", page.head);
     assert!(page.head.contains("retry-after: 5"), "{}", page.head);
-    counted(&natpulse, "limited", 1.0).await;
+    natpulse.counts("b", "limited", 1.0).await;
     let _other = session(&natpulse, "127.0.0.3").await;
     first.leave().await;
     natpulse.closed_sessions(1).await;
@@ -48,7 +48,7 @@ async fn a_bridge_has_so_many_sessions_in_all_and_for_each() {
     let page = refused(&natpulse, "127.0.0.4").await;
     assert_eq!(page.status, 503, "full is not the client's fault");
     assert!(page.head.contains("retry-after: 5"), "{}", page.head);
-    counted(&natpulse, "unavailable", 1.0).await;
+    natpulse.counts("b", "unavailable", 1.0).await;
     third.leave().await;
     natpulse.closed_sessions(1).await;
     session(&natpulse, "127.0.0.4").await.leave().await;
@@ -73,7 +73,7 @@ async fn a_stream_is_closed_without_a_word_and_its_backend_is_left_alone() {
     within("the echo", first.read_exact(&mut [0; 5])).await.unwrap();
     let mut second = TcpStream::connect(natpulse.addr("b")).await.unwrap();
     assert_eq!(within("the end", second.read(&mut [0; 1])).await.unwrap(), 0);
-    counted(&natpulse, "limited", 1.0).await;
+    natpulse.counts("b", "limited", 1.0).await;
     let dials = "natpulse_backend_dials_total{bridge=\"b\",result=\"connected\"}";
     assert_eq!(natpulse.metrics().await[dials], 1.0);
     drop(first);
@@ -93,7 +93,7 @@ async fn who_comes_too_often_is_told_now_and_then_and_else_hung_up_on() {
     for _ in 0..100 {
         let mut answer = Vec::new();
         // It may be reset at once.
-        let Ok(mut client) = from("127.0.0.2", natpulse.addr("b")).await else {
+        let Ok(mut client) = connect_from("127.0.0.2", natpulse.addr("b")).await else {
             cut += 1;
             continue;
         };
@@ -118,21 +118,21 @@ async fn a_newcomer_takes_the_place_of_who_only_sits_there() {
     let mut silent = Vec::new();
     for host in ["127.0.0.2", "127.0.0.3"] {
         for _ in 0..4 {
-            silent.push(from(host, natpulse.addr("b")).await.unwrap());
+            silent.push(connect_from(host, natpulse.addr("b")).await.unwrap());
         }
     }
     // One more of the first, whose own oldest goes, and one of somebody else, for whom the oldest of all goes.
-    silent.push(from("127.0.0.2", natpulse.addr("b")).await.unwrap());
-    counted(&natpulse, "timed_out", 1.0).await;
+    silent.push(connect_from("127.0.0.2", natpulse.addr("b")).await.unwrap());
+    natpulse.counts("b", "timed_out", 1.0).await;
     assert_eq!(within("the end", silent[0].read(&mut [0; 1])).await.unwrap(), 0);
     let client = session(&natpulse, "127.0.0.4").await;
-    counted(&natpulse, "timed_out", 2.0).await;
+    natpulse.counts("b", "timed_out", 2.0).await;
     assert_eq!(within("the end", silent[1].read(&mut [0; 1])).await.unwrap(), 0);
     // A session is no handshake any more: nobody takes its place.
     for _ in 0..20 {
-        silent.push(from("127.0.0.5", natpulse.addr("b")).await.unwrap());
+        silent.push(connect_from("127.0.0.5", natpulse.addr("b")).await.unwrap());
     }
-    counted(&natpulse, "timed_out", 2.0 + 20.0 - 1.0).await;
+    natpulse.counts("b", "timed_out", 2.0 + 20.0 - 1.0).await;
     client.leave().await;
     natpulse.kill().await;
 }
@@ -143,7 +143,7 @@ async fn handshakes_in_progress_take_no_places_of_sessions() {
     let natpulse = Natpulse::start(&echo(settings, "")).await;
     let mut silent = Vec::new();
     for _ in 0..10 {
-        silent.push(from("127.0.0.2", natpulse.addr("b")).await.unwrap());
+        silent.push(connect_from("127.0.0.2", natpulse.addr("b")).await.unwrap());
     }
     session(&natpulse, "127.0.0.2").await.leave().await;
     natpulse.kill().await;
@@ -160,7 +160,7 @@ async fn behind_a_trusted_proxy_limits_are_about_the_client() {
                     [limits]\nsessions_per_address = 1\nhandshake_rate = 1\nhandshake_burst = 20";
     let natpulse = Natpulse::start(&echo(settings, "")).await;
     let open = async |host: &'static str, header: &str| {
-        let mut stream = from(host, natpulse.addr("b")).await.unwrap();
+        let mut stream = connect_from(host, natpulse.addr("b")).await.unwrap();
         stream.write_all(forwarded(header).as_bytes()).await.unwrap();
         let mut status = [0; 12];
         within("the answer", stream.read_exact(&mut status)).await.unwrap();
@@ -183,7 +183,7 @@ async fn behind_a_trusted_proxy_limits_are_about_the_client() {
     let (status, _) = open("127.0.0.3", "X-Forwarded-For: 192.0.2.10").await;
     assert_eq!(status, "429");
     let contradiction = "X-Forwarded-For: 192.0.2.11\r\nForwarded: for=192.0.2.12";
-    let page = exchange(from("127.0.0.2", natpulse.addr("b")), &forwarded(contradiction)).await;
+    let page = exchange(connect_from("127.0.0.2", natpulse.addr("b")), &forwarded(contradiction)).await;
     assert_eq!((page.status, page.body.contains("different clients")), (400, true));
     natpulse.kill().await;
 }
@@ -196,7 +196,7 @@ async fn a_client_behind_a_proxy_that_comes_too_often_is_told() {
     let addr = natpulse.addr("b");
     let ask = async |client: &str| {
         let request = forwarded(&format!("X-Forwarded-For: {client}")).replace("websocket", "none");
-        exchange(from("127.0.0.2", addr), &request).await.status
+        exchange(connect_from("127.0.0.2", addr), &request).await.status
     };
     assert_eq!([ask("192.0.2.7").await, ask("192.0.2.7").await, ask("192.0.2.7").await], [426, 426, 429]);
     assert_eq!(ask("192.0.2.8").await, 426);

@@ -7,8 +7,8 @@ use futures_util::stream::iter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{echo, from, session};
-use crate::harness::Natpulse;
+use super::{echo, session};
+use crate::harness::{Natpulse, connect_from};
 use crate::measure::{cpu, memory};
 use crate::process::{eventually, within};
 use crate::raw::upgrade;
@@ -33,7 +33,7 @@ async fn a_thousand_half_finished_handshakes_hold_up_nobody_and_are_soon_gone() 
     let (fds, addr) = (natpulse.fds(), natpulse.addr("b"));
     let before = memory(&natpulse);
     let half = async |number: usize| {
-        let mut client = from("127.0.0.2", addr).await.unwrap();
+        let mut client = connect_from("127.0.0.2", addr).await.unwrap();
         let length = number % upgrade("/").len();
         // One that had to make room may be gone already.
         let _ = client.write_all(&upgrade("/").as_bytes()[..length]).await;
@@ -61,7 +61,7 @@ async fn a_thousand_half_finished_handshakes_hold_up_nobody_and_are_soon_gone() 
 /// Handshakes that each want to be answered, from one address, one after the other; an answer may be a reset.
 async fn ask(natpulse: &Natpulse, host: &str, request: &[u8], count: usize) {
     for _ in 0..count {
-        if let Ok(mut client) = from(host, natpulse.addr("b")).await {
+        if let Ok(mut client) = connect_from(host, natpulse.addr("b")).await {
             let _ = client.write_all(request).await;
             let _ = within("an answer", client.read(&mut [0; 64])).await;
         }
@@ -116,7 +116,7 @@ async fn a_flood_from_one_address_does_not_slow_another() {
         pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             pace.tick().await;
-            if let Ok(mut client) = from("127.0.0.2", addr).await {
+            if let Ok(mut client) = connect_from("127.0.0.2", addr).await {
                 // It is hung up on at once, or soon.
                 let _ = client.write_all(request.as_bytes()).await;
             }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::websockify::start;
+use crate::harness::Natpulse;
 use crate::process::{PATIENCE, Process};
 use crate::tools::{TempDir, browser, output, program, test_tool};
 
@@ -55,8 +55,16 @@ async fn novnc_shows_a_screen_through_a_token_file_and_pages_of_ours() {
     let tokens = dir.path().join("tokens.cfg");
     fs::write(&tokens, format!("screen: unix:{}\n", socket.display())).unwrap();
     let (web, tokens) = (web.to_str().unwrap(), tokens.to_str().unwrap());
-    let natpulse =
-        start(&["127.0.0.1:0", "--web", web, "--token-plugin", "TokenFile", "--token-source", tokens]).await;
+    let natpulse = Natpulse::told(&[
+        "127.0.0.1:0",
+        "--web",
+        web,
+        "--token-plugin",
+        "TokenFile",
+        "--token-source",
+        tokens,
+    ])
+    .await;
 
     let mut browser = browser("novnc.mjs", &dir.path().join("profile"));
     browser.arg(format!("http://{}/", natpulse.addr("bridge"))).args(["rgb(51,102,153)", "rgb(204,51,0)"]);

@@ -20,16 +20,6 @@ async fn run(arguments: &[&str]) -> (Vec<String>, Option<i32>) {
     (process.lines(), code)
 }
 
-/// natpulse started with these arguments instead of a config file.
-pub(super) async fn start(arguments: &[&str]) -> Natpulse {
-    let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    Natpulse::launch("", move |command| {
-        *command = Command::new(env!("CARGO_BIN_EXE_natpulse"));
-        command.args(arguments).env("NATPULSE__ADMIN__LISTEN", "127.0.0.1:0");
-    })
-    .await
-}
-
 #[tokio::test]
 async fn tokens_and_pages_are_served_as_by_websockify() {
     let server = Backend::serve(|mut stream| async move {
@@ -50,7 +40,7 @@ async fn tokens_and_pages_are_served_as_by_websockify() {
     ] {
         let mut arguments = vec!["127.0.0.1:0", "--web", web, "--heartbeat", "5", "-v"];
         arguments.extend(flags);
-        let natpulse = start(&arguments).await;
+        let natpulse = Natpulse::told(&arguments).await;
         assert_eq!(name_of(&natpulse, "bridge", "/websockify?token=one").await, "vm", "{flags:?}");
         assert_eq!(status(natpulse.addr("bridge"), "/websockify?token=two").await, 404, "{flags:?}");
         let page = http_get(natpulse.addr("bridge"), "/vnc.html").await;
@@ -71,7 +61,7 @@ async fn with_a_certificate_clients_may_use_tls_or_must() {
     for only in [false, true] {
         let mut arguments = vec!["127.0.0.1:0", "127.0.0.1:1", "--cert", cert, "--web", web];
         arguments.extend(only.then_some("--ssl-only"));
-        let natpulse = start(&arguments).await;
+        let natpulse = Natpulse::told(&arguments).await;
         let addr = natpulse.addr("bridge");
         let mut curl = tokio::process::Command::new(crate::tools::program("curl"));
         curl.args(["--silent", "--show-error", "--cacert", cert, "--resolve"]);

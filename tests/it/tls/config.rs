@@ -1,9 +1,15 @@
 //! What a config may say of TLS.
 
 use std::fs;
+use std::path::Path;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::Authority;
 use crate::bad_input::config::{each_is_told, run};
+use crate::harness::Natpulse;
+use crate::process::within;
 
 /// A bridge from `listen` to `backend`.
 fn bridge(listen: &str, backend: &str) -> String {
@@ -148,4 +154,24 @@ async fn what_is_checked_reads_back_and_shows_no_key() {
     let key = fs::read_to_string(&good.key).unwrap();
     let secret = key.lines().nth(1).unwrap();
     assert!(!lines.iter().any(|line| line.contains(secret)), "the private key is shown");
+}
+
+#[tokio::test]
+async fn a_command_line_names_certificates_too() {
+    let authority = Authority::new();
+    let own = authority.localhost();
+    let file = |path: &Path| path.to_str().unwrap().to_owned();
+    let (cert, key, ca) = (file(&own.cert), file(&own.key), file(&authority.file()));
+    let far =
+        Natpulse::told(&["bridge", "wss://127.0.0.1:0/", "echo:", "--cert", &cert, "--key", &key]).await;
+    let near = ["bridge", "tcp://127.0.0.1:0", &far.url("bridge"), "--framing", "u32be", "--ca", &ca];
+    let near = Natpulse::told(&near).await;
+    let mut client = TcpStream::connect(near.addr("bridge")).await.unwrap();
+    client.write_all(b"\0\0\0\x05hello").await.unwrap();
+    let mut echoed = [0; 9];
+    within("the echo", client.read_exact(&mut echoed)).await.unwrap();
+    assert_eq!(&echoed, b"\0\0\0\x05hello");
+    drop(client);
+    near.stop().await;
+    far.stop().await;
 }

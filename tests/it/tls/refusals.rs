@@ -31,11 +31,6 @@ async fn s_client(natpulse: &Natpulse, bridge: &str, more: &[&str]) -> Option<St
     is_open.then(|| String::from_utf8(heard.to_vec()).unwrap())
 }
 
-async fn handshakes(natpulse: &Natpulse, bridge: &str, result: &str) -> f64 {
-    let series = format!("natpulse_handshakes_total{{bridge=\"{bridge}\",result=\"{result}\"}}");
-    natpulse.metrics().await.get(&series).copied().unwrap_or_default()
-}
-
 #[tokio::test]
 async fn clients_come_in_with_a_name_that_is_allowed_and_not_without() {
     let (authority, stranger) = (Authority::new(), Authority::new());
@@ -99,10 +94,7 @@ async fn clients_come_in_with_a_name_that_is_allowed_and_not_without() {
         }
     }
     for (bridge, count) in refused {
-        within("every refusal to be counted", async {
-            while handshakes(&natpulse, bridge, "tls_failed").await != count {}
-        })
-        .await;
+        natpulse.counts(bridge, "tls_failed", count).await;
     }
     natpulse.stop().await;
 }
@@ -155,10 +147,7 @@ async fn a_backend_is_believed_only_with_a_certificate_of_its_own() {
         let ended = within("the backend's word or the end", client.read_to_end(&mut heard)).await;
         assert_eq!(heard == b"hello", *is_believed, "{:?} {tls}: {heard:?} {ended:?}", own.cert);
         if !is_believed {
-            within("the refusal to be counted", async {
-                while handshakes(&natpulse, &bridge, "backend_failed").await != 1.0 {}
-            })
-            .await;
+            natpulse.counts(&bridge, "backend_failed", 1.0).await;
         }
     }
     // Whoever skips the verification is told what that means.
@@ -196,10 +185,7 @@ async fn plain_clients_are_served_beside_tls_only_where_that_is_said() {
             let mut heard = Vec::new();
             let _ = within("the end", client.read_to_end(&mut heard)).await;
             assert!(!heard.starts_with(b"HTTP"), "{heard:?}");
-            within("the refusal to be counted", async {
-                while handshakes(natpulse, name, "tls_failed").await != 1.0 {}
-            })
-            .await;
+            natpulse.counts(name, "tls_failed", 1.0).await;
         }
     }
     both.stop().await;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::{SinkExt, StreamExt};
-use rustix::process::{Pid, Signal, kill_process};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -31,10 +30,6 @@ async fn start(named: &Named) -> Natpulse {
 fn replace(served: &Named, new: &Named) {
     fs::copy(&new.cert, &served.cert).unwrap();
     fs::copy(&new.key, &served.key).unwrap();
-}
-
-fn hang_up(natpulse: &Natpulse) {
-    kill_process(Pid::from_raw(natpulse.pid() as i32).unwrap(), Signal::HUP).unwrap();
 }
 
 /// Whether natpulse shows this certificate to whoever comes now.
@@ -81,9 +76,9 @@ async fn a_hundred_replacements_cost_no_session_and_no_handshake() {
     for number in 0..REPLACEMENTS {
         let new = &others[number % 2];
         replace(&served, new);
-        hang_up(&natpulse);
-        let told = "certificates read again, as told";
-        eventually("the certificates to be read", || natpulse.logged(told).len() > number).await;
+        natpulse.hang_up();
+        let told = "the config was read again";
+        eventually("the config to be read", || natpulse.logged(told).len() > number).await;
         assert!(shows(&natpulse, &authority, new).await, "after {number} replacements");
     }
     let (lasting, coming) = (LASTING, opened.load(Ordering::Relaxed) - LASTING);
@@ -115,16 +110,15 @@ async fn what_cannot_be_used_is_told_and_what_can_is_found_without_being_told() 
     let gauge = "natpulse_config_last_reload_successful";
     replace(&served, &first);
     fs::write(&served.key, "no key").unwrap();
-    hang_up(&natpulse);
-    let warned =
-        natpulse.event("cannot use the new certificates; going on with the old ones", |_| true).await;
+    natpulse.hang_up();
+    let warned = natpulse.event("cannot use the new files; going on with the old ones", |_| true).await;
     assert!(warned["error"].as_str().unwrap().contains("key must be"), "{warned}");
     within("it to be counted", async { while natpulse.metrics().await[gauge] != 0.0 {} }).await;
     // The old one is still shown.
     assert!(!shows(&natpulse, &authority, &first).await);
 
     replace(&served, &second);
-    natpulse.event("certificates replaced", |_| true).await;
+    natpulse.event("files read again", |_| true).await;
     assert!(shows(&natpulse, &authority, &second).await);
     within("it to be counted", async { while natpulse.metrics().await[gauge] != 1.0 {} }).await;
     natpulse.stop().await;

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{client, server};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -19,20 +20,29 @@ use crate::process::within;
 /// As much as this, in bytes, no socket buffer of this machine holds.
 const MORE_THAN_BUFFERS: usize = 32 << 20;
 
-/// A natpulse that takes TLS and speaks TLS to a backend, both as a plain stream.
-async fn relay(authority: &Authority, backend: std::net::SocketAddr) -> Natpulse {
-    Natpulse::start(&format!(
+/// A natpulse that takes TLS and speaks TLS to a backend, both as a plain stream, and the two ends of a session.
+async fn relayed() -> (Natpulse, client::TlsStream<TcpStream>, server::TlsStream<TcpStream>) {
+    let authority = Authority::new();
+    let named = authority.localhost();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let natpulse = Natpulse::start(&format!(
         r#"
         [[bridge]]
         name = "relay"
         listen = {{ url = "tls://127.0.0.1:0", tls = {{ {} }} }}
-        backend = {{ url = "tls://{backend}", tls = {{ ca = {:?}, server_name = "localhost" }} }}
+        backend = {{ url = "tls://{}", tls = {{ ca = {:?}, server_name = "localhost" }} }}
         linger = "5s"
         "#,
-        authority.localhost().files(),
+        named.files(),
+        listener.local_addr().unwrap(),
         authority.file(),
     ))
-    .await
+    .await;
+    let accepting = async { acceptor(&named).accept(listener.accept().await.unwrap().0).await.unwrap() };
+    let connector = connector(&authority, None);
+    let both = async { tokio::join!(secured(&natpulse, "relay", &connector), accepting) };
+    let (client, backend) = within("a session", both).await;
+    (natpulse, client, backend)
 }
 
 #[tokio::test]
@@ -110,15 +120,7 @@ async fn records_of_any_size_cross_both_ways() {
 
 #[tokio::test]
 async fn one_direction_ends_and_the_other_goes_on() {
-    let authority = Authority::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = relay(&authority, listener.local_addr().unwrap()).await;
-    let accepting = async {
-        let (tcp, _) = listener.accept().await.unwrap();
-        acceptor(&authority.localhost()).accept(tcp).await.unwrap()
-    };
-    let connector = connector(&authority, None);
-    let (mut client, mut backend) = tokio::join!(secured(&natpulse, "relay", &connector), accepting);
+    let (natpulse, mut client, mut backend) = relayed().await;
     client.write_all(b"the question").await.unwrap();
     client.shutdown().await.unwrap();
     let mut heard = Vec::new();
@@ -136,15 +138,7 @@ async fn one_direction_ends_and_the_other_goes_on() {
 
 #[tokio::test]
 async fn a_stream_that_ends_without_a_goodbye_does_not_look_whole() {
-    let authority = Authority::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = relay(&authority, listener.local_addr().unwrap()).await;
-    let accepting = async {
-        let (tcp, _) = listener.accept().await.unwrap();
-        acceptor(&authority.localhost()).accept(tcp).await.unwrap()
-    };
-    let connector = connector(&authority, None);
-    let (mut client, mut backend) = tokio::join!(secured(&natpulse, "relay", &connector), accepting);
+    let (natpulse, mut client, mut backend) = relayed().await;
     client.write_all(b"half of it").await.unwrap();
     let mut heard = [0; 10];
     within("half of it", backend.read_exact(&mut heard)).await.unwrap();
@@ -159,15 +153,7 @@ async fn a_stream_that_ends_without_a_goodbye_does_not_look_whole() {
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_stops_the_backend_and_loses_nothing() {
-    let authority = Authority::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let natpulse = relay(&authority, listener.local_addr().unwrap()).await;
-    let accepting = async {
-        let (tcp, _) = listener.accept().await.unwrap();
-        acceptor(&authority.localhost()).accept(tcp).await.unwrap()
-    };
-    let connector = connector(&authority, None);
-    let (client, backend) = tokio::join!(secured(&natpulse, "relay", &connector), accepting);
+    let (natpulse, client, backend) = relayed().await;
     let (_backend_reader, mut backend) = tokio::io::split(backend);
     let writing = tokio::spawn(async move {
         let mut count = 0_u64;

@@ -8,7 +8,7 @@ const HARMLESS: char = '\u{fffd}';
 const MORE: char = '…';
 
 /// A count with every digit: `83,886,080`.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -21,7 +21,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A count in at most six columns, up to the trillions: `99,999`, `1.2 M`.
-pub(super) fn short(number: u64) -> String {
+pub(crate) fn short(number: u64) -> String {
     if number < 100_000 {
         return count(number);
     }
@@ -29,7 +29,7 @@ pub(super) fn short(number: u64) -> String {
 }
 
 /// Bytes in at most eight columns: `1.2 KiB`.
-pub(super) fn bytes(number: u64) -> String {
+pub(crate) fn bytes(number: u64) -> String {
     if number < 1024 {
         return format!("{number} B");
     }
@@ -49,7 +49,7 @@ fn scaled(mut number: f64, step: f64, units: &[&str]) -> String {
 }
 
 /// A length of time in at most six columns: `0.4 s`, `241 s`, `17 min`, `9.5 h`, `40 d`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     // Two clocks may disagree by a little.
     let seconds = seconds.max(0.0);
     let (number, unit) = if seconds < 999.5 {
@@ -66,7 +66,7 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// How often something happens: `0`, `0.02`, `12.5`, `1,250`.
-pub(super) fn rate(rate: f64) -> String {
+pub(crate) fn rate(rate: f64) -> String {
     match rate {
         rate if rate < 0.005 => "0".to_owned(),
         rate if rate < 9.995 => format!("{rate:.2}"),
@@ -77,18 +77,18 @@ pub(super) fn rate(rate: f64) -> String {
 
 /// A name from outside, without anything that moves the cursor, colours, joins, or turns the direction of writing: what
 /// remains takes the columns that [`width`] says.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let is_harmless = |c: &char| UnicodeWidthChar::width(*c).is_some_and(|width| width > 0);
     text.chars().map(|c| if is_harmless(&c) { c } else { HARMLESS }).collect()
 }
 
 /// How many columns a text takes that went through [`clean`].
-pub(super) fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     text.chars().map(|c| UnicodeWidthChar::width(c).unwrap_or(0)).sum()
 }
 
 /// A text in at most `columns`. One that is longer ends with `…`, not within a number if it has any other place to end.
-pub(super) fn elide(text: &str, columns: usize) -> String {
+pub(crate) fn elide(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
@@ -118,7 +118,7 @@ pub(super) fn elide(text: &str, columns: usize) -> String {
 }
 
 /// As many of `parts` as fit into `columns`, the first ones, whole, with `gap` between them.
-pub(super) fn fitting(parts: &[String], gap: &str, columns: usize) -> String {
+pub(crate) fn fitting(parts: &[String], gap: &str, columns: usize) -> String {
     let mut text = String::new();
     for part in parts {
         let gap = if text.is_empty() { "" } else { gap };

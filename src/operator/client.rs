@@ -1,19 +1,19 @@
 //! Asking the JSON API, over one connection that is kept.
 
+use std::fmt;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::answers::{Refusal, Snapshot};
-use super::query::Query;
 use crate::link::{Authority, WebhookUrl};
 
 /// How long an answer may take: long enough for a natpulse that swaps, short enough to be told in time.
@@ -29,6 +29,29 @@ pub struct Client {
     base: String,
     bearer: Option<HeaderValue>,
     sender: Option<SendRequest<Empty<Bytes>>>,
+}
+
+/// Why there is no answer, for a person to read.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nobody answers.
+    Unreachable(String),
+    /// Somebody says no.
+    Refused(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Unreachable(why) | Failure::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What an answer says that is a refusal.
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    error: String,
 }
 
 impl Client {
@@ -56,53 +79,55 @@ impl Client {
     }
 
     /// The admin port, as a URL.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}{}", self.authority, self.base)
     }
 
-    /// Everything that is shown.
+    /// What a path tells.
     ///
     /// # Errors
     /// Why there is no answer, or none of use, for a person to read.
-    pub(super) async fn snapshot(&mut self, query: &Query) -> Result<Snapshot, String> {
-        Ok(Snapshot {
-            query: query.clone(),
-            status: self.get("/api/status").await?,
-            bridges: self.get("/api/bridges?limit=100").await?,
-            networks: self.get("/api/networks?limit=100&sort=connections&order=desc").await?,
-            deaths: self.get("/api/deaths?limit=100").await?,
-            sessions: self.get(&query.path()).await?,
+    pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, String> {
+        let body = self.text(Method::GET, path).await.map_err(|failure| failure.to_string())?;
+        serde_json::from_slice(&body).map_err(|error| {
+            format!("{} is no natpulse that speaks with this one: {path}: {error}", self.url())
         })
     }
 
-    async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, String> {
+    /// The body of what is answered, where that is no refusal.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn text(&mut self, method: Method, path: &str) -> Result<Bytes, Failure> {
         let is_reused = self.sender.is_some();
-        let asked = match self.ask(path).await {
+        let asked = match self.ask(&method, path).await {
             // The other end may close a connection that rests, and it may do so while we ask.
-            Err(_) if is_reused => self.ask(path).await,
+            Err(_) if is_reused => self.ask(&method, path).await,
             asked => asked,
         };
-        let (status, body) = asked.map_err(|why| format!("cannot reach {}: {why}", self.url()))?;
-        if status != StatusCode::OK {
-            let said: Option<Refusal> = serde_json::from_slice(&body).ok();
-            let said = said.map_or(String::new(), |refusal| format!(": {}", refusal.error));
-            let advice = match (status, &self.bearer) {
-                (StatusCode::UNAUTHORIZED, None) => "; name the token with --token-file",
-                _ => "",
-            };
-            return Err(format!("{} refuses {path}: {status}{said}{advice}", self.url()));
+        let unreachable = |why| Failure::Unreachable(format!("cannot reach {}: {why}", self.url()));
+        let (status, body) = asked.map_err(unreachable)?;
+        if status.is_success() {
+            return Ok(body);
         }
-        serde_json::from_slice(&body)
-            .map_err(|error| format!("{} is no natpulse that top can watch: {path}: {error}", self.url()))
+        let said: Option<Refusal> = serde_json::from_slice(&body).ok();
+        let said = said.map_or(String::new(), |refusal| format!(": {}", refusal.error));
+        let advice = match (status, &self.bearer) {
+            (StatusCode::UNAUTHORIZED, None) => "; name the token with --token-file",
+            _ => "",
+        };
+        Err(Failure::Refused(format!("{} refuses {path}: {status}{said}{advice}", self.url())))
     }
 
-    async fn ask(&mut self, path: &str) -> Result<(StatusCode, Bytes), String> {
+    async fn ask(&mut self, method: &Method, path: &str) -> Result<(StatusCode, Bytes), String> {
         let mut sender = match self.sender.take() {
             Some(sender) => sender,
             None => self.connect().await?,
         };
-        let mut request =
-            Request::get(format!("{}{path}", self.base)).header(HOST, self.authority.to_string());
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header(HOST, self.authority.to_string());
         if let Some(bearer) = &self.bearer {
             request = request.header(AUTHORIZATION, bearer);
         }
