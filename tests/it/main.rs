@@ -33,6 +33,7 @@ mod metrics;
 mod namespace;
 mod nat;
 mod openapi;
+mod packages;
 mod page;
 mod pairs;
 mod probe;
