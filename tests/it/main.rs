@@ -39,6 +39,7 @@ mod pairs;
 mod probe;
 mod process;
 mod raw;
+mod recipes;
 mod regression;
 mod reload;
 mod security;

@@ -11,6 +11,7 @@ use super::{dialled, told};
 use crate::harness::{Natpulse, connect_from};
 use crate::process::{Process, within};
 use crate::raw::{RawWs, upgrade};
+use crate::recipes::below;
 use crate::tools::{TempDir, free_addr, program};
 
 /// A proxy at work, and where its configuration lies.
@@ -125,18 +126,15 @@ async fn nginx_in_front_says_who_the_client_is_whatever_the_client_says() {
     ))
     .await;
     let (addr, ours) = (free_addr(), natpulse.addr("b"));
+    let recipe = below("Behind another proxy").pop().unwrap().text;
+    let location = recipe.replace("http://127.0.0.1:8080", &format!("http://{ours}"));
     let config = |dir: &TempDir| {
         let dir = dir.path().display();
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let places: String = kinds.iter().map(|kind| format!("{kind}_temp_path {dir}/{kind};\n")).collect();
-        // The location is the README's.
         format!(
             "daemon off;\nmaster_process off;\npid {dir}/pid;\nerror_log stderr;\nevents {{}}\n\
-             http {{\naccess_log off;\n{places}\nserver {{\nlisten {addr};\nlocation /im {{\n\
-             proxy_pass http://{ours};\nproxy_http_version 1.1;\nproxy_set_header Host $http_host;\n\
-             proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection upgrade;\n\
-             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\nproxy_set_header Forwarded \"\";\n\
-             }}\n}}\n}}\n"
+             http {{\naccess_log off;\n{places}\nserver {{\nlisten {addr};\n{location}}}\n}}\n"
         )
     };
     let _nginx = Proxy::start("nginx", &["-e", "stderr", "-c"], config, addr).await;
