@@ -45,6 +45,7 @@ mod reload;
 mod security;
 mod services;
 mod simulation;
+mod soak;
 mod supervised;
 mod targets;
 mod throughput;
