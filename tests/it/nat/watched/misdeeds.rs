@@ -214,9 +214,17 @@ impl<'a> Stage<'a> {
             );
             exchange(self.server.connect(host), &request).await
         };
-        let listed = ask("GET /api/sessions?filter=records".to_owned()).await;
-        let listed: Value = serde_json::from_str(&listed.body).unwrap();
-        let id = &listed["items"][0]["id"];
+        // It is listed a moment after both its ends know of it.
+        let listed = async {
+            loop {
+                let listed = ask("GET /api/sessions?filter=records".to_owned()).await;
+                let listed: Value = serde_json::from_str(&listed.body).unwrap();
+                if let Some(session) = listed["items"].get(0) {
+                    return session["id"].clone();
+                }
+            }
+        };
+        let id = within("the session to be listed", listed).await;
         assert_eq!(ask(format!("DELETE /api/sessions/{id}")).await.status, 204);
         while within("a close", client.frame()).await.unwrap().opcode() != CLOSE {}
         drop(client);
