@@ -9,12 +9,12 @@ use crate::process::{PATIENCE, within};
 use crate::tools::{TempDir, free_addr, program};
 
 /// A terminal with a shell in it.
-struct Pane {
+pub struct Pane {
     dir: TempDir,
 }
 
 impl Pane {
-    fn open(columns: u16, rows: u16) -> Pane {
+    pub fn open(columns: u16, rows: u16) -> Pane {
         let pane = Pane { dir: TempDir::new() };
         let (columns, rows) = (columns.to_string(), rows.to_string());
         let session = ["-u", "new-session", "-d", "-s", "it", "-x", &columns, "-y", &rows];
@@ -50,7 +50,7 @@ impl Pane {
     }
 
     /// Waits until the pane shows all of `wanted` and nothing of `unwanted`.
-    async fn shows(&self, wanted: &[&str], unwanted: &[&str]) -> Vec<String> {
+    pub async fn shows(&self, wanted: &[&str], unwanted: &[&str]) -> Vec<String> {
         let what = format!("the terminal to show {wanted:?} without {unwanted:?}");
         let mut last = Vec::new();
         let shown = async {
@@ -70,11 +70,15 @@ impl Pane {
         last
     }
 
-    /// Starts `natpulse top`, and has the shell say how it ended.
-    fn start_top(&self, environment: &str, admin: SocketAddr) {
+    /// Starts natpulse with these arguments, and has the shell say how it ended.
+    pub fn start(&self, environment: &str, arguments: &str) {
         let natpulse = env!("CARGO_BIN_EXE_natpulse");
-        let line = format!("{environment} {natpulse} top http://{admin}; echo left with $?");
+        let line = format!("{environment} {natpulse} {arguments}; echo left with $?");
         self.press(&[&line, "Enter"]);
+    }
+
+    fn start_top(&self, environment: &str, admin: SocketAddr) {
+        self.start(environment, &format!("top http://{admin}"));
     }
 
     /// The shell is there again, and can be talked to.

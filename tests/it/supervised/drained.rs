@@ -12,6 +12,7 @@ use crate::harness::{Natpulse, http_get};
 use crate::process::{eventually, within};
 use crate::raw::{BINARY, CLOSE, FIN, RawWs, upgrade};
 use crate::tools::{TempDir, free_addr};
+use crate::top::Pane;
 
 struct Asked {
     natpulse: Natpulse,
@@ -170,6 +171,22 @@ async fn who_is_left_when_the_window_is_over_is_told_of() {
     asked.natpulse.terminate();
     assert_eq!(asked.natpulse.exit().await.code(), Some(0));
     assert_eq!(within("the end", client.io.read(&mut [0; 1])).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn on_a_terminal_the_operator_sees_how_it_goes() {
+    let mut asked = Asked::start("drain_window = \"300d\"").await;
+    let (first, last) = (asked.client().await, asked.client().await);
+    let pane = Pane::open(80, 24);
+    pane.start("", &format!("drain {} --token-file {} --wait", asked.url, asked.token));
+    pane.shows(&["draining: 2 sessions left, for 300 d at most"], &[]).await;
+    first.leave().await;
+    // In the place of what was there.
+    pane.shows(&["draining: 1 session left, for 300 d at most"], &["2 sessions"]).await;
+    last.leave().await;
+    pane.shows(&["\ndrained\nleft with 0"], &["draining:"]).await;
+    asked.natpulse.terminate();
+    assert_eq!(asked.natpulse.exit().await.code(), Some(0));
 }
 
 #[tokio::test]
