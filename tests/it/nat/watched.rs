@@ -259,7 +259,7 @@ async fn every_series_moves_and_every_panel_has_data() {
     });
     prometheus.sees("natpulse_buffered_bytes{bridge=\"im\"}").await;
     let taking_nothing = strangers::take_nothing(&natpulse, &nat.server);
-    within("one of too many to be let go", taking_nothing).await;
+    within_time(LONG, "one of too many to be let go", taking_nothing).await;
 
     // A backend that is not there, and one that goes and comes back.
     let stream = nat.server.connect(natpulse.addr("gone")).await.unwrap();
@@ -312,8 +312,9 @@ async fn every_series_moves_and_every_panel_has_data() {
         assert!(begun.elapsed() < LONG, "these have not moved: {still:#?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    natpulse.terminate();
+    stage.a_drain_is_asked_for().await;
     prometheus.sees(&format!("natpulse_sessions_closed_total{{reason={DRAINED}}}")).await;
+    natpulse.terminate();
     natpulse.exit().await;
     receiver.abort();
     pouring.abort();

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::{Prometheus, local};
-use crate::harness::{Natpulse, exchange};
+use crate::harness::{Natpulse, Page, exchange};
 use crate::namespace::Namespace;
 use crate::process::within;
 use crate::raw::{BINARY, CLOSE, FIN, PING, PONG, RawWs, TEXT, frame, server_frame};
@@ -202,22 +202,20 @@ impl<'a> Stage<'a> {
             assert!(clients.len() <= SESSIONS);
         }
         within("an answer", silent.read(&mut [0; 512])).await.unwrap();
+        // Others come and go meanwhile, so it is not waited for the last.
+        let full = (SESSIONS - clients.len() / 2) as f64;
+        drop(clients);
+        let used = async || self.natpulse.metrics().await["natpulse_permits_used"];
+        within("most of their places to be free", async { while used().await > full {} }).await;
     }
 
     /// An operator closes a session.
     pub async fn a_session_is_dismissed(&self) {
         let (mut client, _backend) = self.ws("records").await;
-        let host = self.natpulse.admin();
-        let ask = async |what: String| {
-            let request = format!(
-                "{what} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
-            );
-            exchange(self.server.connect(host), &request).await
-        };
         // It is listed a moment after both its ends know of it.
         let listed = async {
             loop {
-                let listed = ask("GET /api/sessions?filter=records".to_owned()).await;
+                let listed = self.ask("GET /api/sessions?filter=records").await;
                 let listed: Value = serde_json::from_str(&listed.body).unwrap();
                 if let Some(session) = listed["items"].get(0) {
                     return session["id"].clone();
@@ -225,10 +223,35 @@ impl<'a> Stage<'a> {
             }
         };
         let id = within("the session to be listed", listed).await;
-        assert_eq!(ask(format!("DELETE /api/sessions/{id}")).await.status, 204);
+        assert_eq!(self.ask(&format!("DELETE /api/sessions/{id}")).await.status, 204);
         while within("a close", client.frame()).await.unwrap().opcode() != CLOSE {}
         drop(client);
         self.ended(&["dismissed"]).await;
+    }
+
+    /// An operator has natpulse drain, while a session is open. It stays, so that what it counts can be seen.
+    pub async fn a_drain_is_asked_for(&self) {
+        let mut client = RawWs::upgrade(self.connect("im").await, "/").await.unwrap();
+        assert_eq!(self.ask("POST /api/drain").await.status, 202);
+        loop {
+            let frame = within("a close", client.frame()).await.unwrap();
+            match frame.opcode() {
+                CLOSE => break,
+                PING => client.send(FIN | PONG, &frame.payload).await.unwrap(),
+                other => panic!("a frame of kind {other}"),
+            }
+        }
+        drop(client);
+        self.ended(&["drained"]).await;
+    }
+
+    /// What the admin port answers to whoever has its token.
+    async fn ask(&self, what: &str) -> Page {
+        let host = self.natpulse.admin();
+        let request = format!(
+            "{what} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+        );
+        exchange(self.server.connect(host), &request).await
     }
 
     /// A bridge whose backend is another natpulse, which is this one.
